@@ -1,0 +1,69 @@
+"""Reading and writing JSONL records, with one clear line for a bad row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from arkloom.errors import BadInputError
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Non-empty lines with their numbers, from 1.
+
+    Raises:
+        BadInputError: The file is missing or not UTF-8.
+    """
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise BadInputError("not UTF-8", where=f"{path}", mend="Save it as UTF-8") from error
+    except OSError as error:
+        raise BadInputError(f"cannot read ({error.strerror})", where=str(path)) from error
+
+
+def read_records(path: Path, record: type[R]) -> Iterator[R]:
+    """Every record of a file.
+
+    Raises:
+        BadInputError: A line is not JSON or not such a record; names file, line and field.
+    """
+    for number, line in read_lines(path):
+        try:
+            yield record.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise BadInputError(
+                f"{field + ': ' if field else ''}{first['msg']}", where=f"{path} line {number}"
+            ) from error
+
+
+def dump(record: BaseModel) -> str:
+    """One record as one line, without its end."""
+    return record.model_dump_json(by_alias=True)
+
+
+def write_records(path: Path, records: Iterable[BaseModel]) -> int:
+    """Write a whole file at once (temporary name, then rename); returns the number of records."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    count = 0
+    with partial.open("w", encoding="utf-8") as stream:
+        for record in records:
+            stream.write(dump(record) + "\n")
+            count += 1
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    return count

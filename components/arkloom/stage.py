@@ -1,0 +1,220 @@
+"""What every stage shares: its declaration, its key, and the process that runs it.
+
+A stage is ``run(config, inputs, outputs, context) -> StageReport``. Everything around it (finding a
+finished artifact, resuming, publishing, exit codes) lives here once, so a stage contains only its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from arkloom import config as configs
+from arkloom.canonical import digest
+from arkloom.config import RunConfig
+from arkloom.errors import EXIT_DONE, EXIT_FAILURE, ArkloomError, BadInputError, ResumeError
+from arkloom.store import ABSENT, Artifact, Manifest, Store, Workspace, open_store
+from arkloom.store.local import disk_error
+from arkloom.telemetry import Events, Progress
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a stage says of its work: the kind of artifact, headline figures, or why there is none."""
+
+    kind: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    absent: str | None = None
+
+
+@dataclass
+class Context:
+    """What a stage may use beside its inputs: progress, events, and whether it should stop."""
+
+    progress: Progress
+    events: Events
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise when the process was told to stop; call it where everything done is committed.
+
+        Raises:
+            ResumeError: Exit code 75, "resume me".
+        """
+        if self.stop.is_set():
+            raise ResumeError("stopped before the end", mend="Run the same command to go on")
+
+
+class Run(Protocol):
+    """The one function of a stage."""
+
+    def __call__(
+        self, config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
+    ) -> StageReport:
+        """Do the work of one node; see ``StageReport``."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's declaration.
+
+    Attributes:
+        name: ``debate``; also its folder and module.
+        schema: Raised when the same config and inputs would now give another artifact.
+        sections: Parts of the config that the artifact depends on (they enter its key).
+        inputs: Ports that must be connected; ``name?`` may be missing, ``name*`` stands for any port.
+        run: The work.
+    """
+
+    name: str
+    schema: int
+    sections: tuple[str, ...]
+    inputs: tuple[str, ...]
+    run: Run
+
+    def key(self, config: RunConfig, parents: Mapping[str, Manifest]) -> str:
+        """Identity of the work: stage, config sections, parents, models, answer type."""
+        from arkloom.answers import version  # noqa: PLC0415 - answers is heavy to import and keys are not
+        from arkloom.engines.models import model_digest  # noqa: PLC0415 - the same
+
+        models = {
+            part: model_digest(config.part(part)) for part in self.sections if part.startswith("models.")
+        }
+        answer = config.problems.answer_type
+        return digest(
+            {
+                "stage": self.name,
+                "schema": self.schema,
+                "config": config.digest(self.sections),
+                "parents": {port: parent.key for port, parent in parents.items()},
+                "models": models,
+                "answers": {answer: version(answer)},
+            }
+        )
+
+
+def execute(
+    stage: Stage,
+    config: RunConfig,
+    parents: Mapping[str, Manifest],
+    store: Store,
+    context: Context,
+) -> Manifest:
+    """Find the artifact of this work, or do the work and publish it.
+
+    Raises:
+        ArkloomError: The work failed; a later call goes on where its last committed part stands.
+    """
+    _check_ports(stage, parents)
+    key = stage.key(config, parents)
+    found = store.find(stage.name, key)
+    if found is not None:
+        context.events.emit("found", stage=stage.name, key=key)
+        return found
+    inputs = {port: store.open(parent.uri) for port, parent in parents.items()}
+    workspace = store.workspace(stage.name, key)
+    start = time.monotonic()
+    try:
+        report = stage.run(config, inputs, workspace, context)
+    except OSError as error:
+        raise disk_error(error, Path(error.filename or workspace.folder)) from error
+    manifest = workspace.publish(
+        ABSENT if report.absent is not None else report.kind,
+        parents=dict(parents),
+        metrics=report.metrics,
+        reason=report.absent,
+        seconds=round(time.monotonic() - start, 3),
+    )
+    context.events.emit("published", stage=stage.name, key=key, seconds=manifest.seconds)
+    return manifest
+
+
+def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
+    """The process of one stage: ``python -m arkloom.<stage>``; returns its exit code."""
+    options = _parser(stage).parse_args(arguments)
+    try:
+        return _process(stage, options)
+    except ArkloomError as error:
+        if options.debug:
+            raise
+        print(f"arkloom {stage.name}: {error.line()}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        if options.debug:
+            raise
+        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        print(f"arkloom {stage.name}: {line}. Run with --debug for the traceback", file=sys.stderr)
+        return EXIT_FAILURE
+
+
+def _process(stage: Stage, options: argparse.Namespace) -> int:
+    config = configs.load(options.preset, options.config, options.set)
+    if options.store:
+        config = config.override([f"store.root={json.dumps(options.store)}"])
+    store = open_store(config.store.root)
+    parents = {}
+    for text in options.input:
+        port, sign, uri = text.partition("=")
+        if not sign:
+            raise BadInputError(f"{text!r} names no port", mend="Write --input port=artifact")
+        parents[port] = store.open(uri).manifest
+    events = Events(options.events, run=options.run_id, node=options.node or stage.name)
+    with Progress(prefix=f"{options.node or stage.name} ") as progress:
+        context = Context(progress=progress, events=events)
+        signal.signal(signal.SIGTERM, lambda *_: context.stop.set())
+        manifest = execute(stage, config, parents, store, context)
+    if options.run_id:
+        store.point(
+            options.run_id, options.node or stage.name, manifest.model_dump(mode="json", by_alias=True)
+        )
+    print(manifest.uri)
+    sys.stdout.flush()
+    return EXIT_DONE
+
+
+def _parser(stage: Stage) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m arkloom.{stage.name}",
+        description=f"Run the stage {stage.name!r} alone. Inputs: {', '.join(stage.inputs) or 'none'}. "
+        "Prints the uri of the artifact; the same work is found, not repeated.",
+        epilog="exit codes: 0 done, 1 failure, 2 bad input, 75 stopped early: run again to go on",
+    )
+    parser.add_argument("--preset", help=f"one of {', '.join(configs.presets())}")
+    parser.add_argument("--config", type=Path, help="YAML file; later wins over the preset")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override one value (repeatable)"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="PORT=ARTIFACT", help="a parent artifact"
+    )
+    parser.add_argument("--store", help="root of the store (same as --set store.root=...)")
+    parser.add_argument("--run-id", help="record the artifact under this run")
+    parser.add_argument("--node", help="name of the node in its chain")
+    parser.add_argument(
+        "--events", type=Path, default=os.environ.get("ARKLOOM_EVENTS"), help="JSONL file of run events"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def _check_ports(stage: Stage, parents: Mapping[str, Manifest]) -> None:
+    names = {port.rstrip("?*") for port in stage.inputs}
+    needed = {port for port in stage.inputs if not port.endswith(("?", "*"))}
+    if missing := needed - set(parents):
+        raise BadInputError(
+            f"input {sorted(missing)[0]!r} is not connected", where=f"stage {stage.name}", mend="Give --input"
+        )
+    if not any(port.endswith("*") for port in stage.inputs) and (extra := set(parents) - names):
+        raise BadInputError(
+            f"no input named {sorted(extra)[0]!r}; known: {', '.join(sorted(names))}",
+            where=f"stage {stage.name}",
+        )

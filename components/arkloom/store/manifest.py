@@ -1,0 +1,63 @@
+"""Manifests: the small JSON documents by which stages know each other's artifacts."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+ABSENT = "absent"
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact: path relative to it, sha256 (hex), size in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: str
+    size: int
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+            raise ValueError(f"path {path!r} leaves the artifact")
+        return path
+
+
+class Manifest(BaseModel):
+    """What an artifact is (``manifest.v1``). An artifact without a manifest does not exist.
+
+    Attributes:
+        uri: Where the files are.
+        kind: What they are: ``problems``, ``debates``, ``rows``, ``model``, ``report``, or ``absent``:
+            a stage that must not run, or that no trace was left for, says why in ``reason``.
+        key: Identity of the work that made it; the same work has the same key everywhere.
+        parents: Input port -> key of the artifact read there (lineage).
+        metrics: Headline figures of the stage.
+        seconds: Wall time of the process that published it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["manifest.v1"] = Field(default="manifest.v1", alias="schema")
+    uri: str
+    stage: str
+    key: str
+    kind: str
+    kind_schema: int = 1
+    files: tuple[FileEntry, ...] = ()
+    parents: dict[str, str] = Field(default_factory=dict)
+    parent_uris: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    reason: str | None = None
+    seconds: float = 0.0
+    image: str | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether the stage decided not to make anything."""
+        return self.kind == ABSENT

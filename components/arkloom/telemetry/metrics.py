@@ -1,0 +1,26 @@
+"""Every Prometheus metric of Arkloom, declared once; dashboards and alerts may name only these."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+REGISTRY = CollectorRegistry()
+
+DEBATE_TURNS = Counter("arkloom_debate_turns", "Turns spoken", ["stage"], registry=REGISTRY)
+DEBATE_TOKENS = Counter("arkloom_debate_tokens", "Tokens of debate turns", ["direction"], registry=REGISTRY)
+DEBATE_DONE = Counter("arkloom_debate_done", "Debates finished", ["outcome"], registry=REGISTRY)
+DEBATE_NO_ANSWER = Counter(
+    "arkloom_debate_no_answer", "Turns whose answer could not be read", registry=REGISTRY
+)
+DEBATE_IN_FLIGHT = Gauge(
+    "arkloom_debate_in_flight", "Requests given to the engine and not answered", registry=REGISTRY
+)
+FILTER_KEPT = Gauge("arkloom_filter_rows_kept", "Rows kept, by output", ["output"], registry=REGISTRY)
+FILTER_REJECTED = Gauge(
+    "arkloom_filter_rejected", "Traces rejected, by reason", ["reason"], registry=REGISTRY
+)
+TRAIN_LOSS = Gauge("arkloom_train_loss", "Loss of the last optimiser step", ["stage"], registry=REGISTRY)
+TRAIN_STEP = Gauge("arkloom_train_step", "Optimiser steps done", ["stage"], registry=REGISTRY)
+EVALUATE_ACCURACY = Gauge("arkloom_evaluate_accuracy", "Greedy accuracy on test", ["arm"], registry=REGISTRY)
+GRADES = Counter("arkloom_grades", "Answers graded", ["path"], registry=REGISTRY)
+GRADER_KILLS = Counter("arkloom_grader_kills", "Grading workers killed at their limit", registry=REGISTRY)
