@@ -84,7 +84,7 @@ class Stage:
     def key(self, config: RunConfig, parents: Mapping[str, Manifest]) -> str:
         """Identity of the work: stage, config sections, parents, models, answer type."""
         from arkloom.answers import version  # noqa: PLC0415 - answers is heavy to import and keys are not
-        from arkloom.engines.models import model_digest  # noqa: PLC0415 - the same
+        from arkloom.engines.digests import model_digest  # noqa: PLC0415 - the same
 
         models = {
             part: model_digest(config.part(part)) for part in self.sections if part.startswith("models.")
