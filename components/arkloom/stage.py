@@ -7,6 +7,7 @@ finished artifact, resuming, publishing, exit codes) lives here once, so a stage
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from arkloom import config as configs
 from arkloom.canonical import digest
 from arkloom.config import RunConfig
-from arkloom.errors import EXIT_DONE, EXIT_FAILURE, ArkloomError, BadInputError, ResumeError
+from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
 from arkloom.store import ABSENT, Artifact, Manifest, Store, Workspace, open_store
 from arkloom.store.local import disk_error
 from arkloom.telemetry import Events, Progress
@@ -141,6 +142,7 @@ def execute(
 def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     """The process of one stage: ``python -m arkloom.<stage>``; returns its exit code."""
     options = _parser(stage).parse_args(arguments)
+    _die_with_parent(os.environ.get("ARKLOOM_PARENT"))
     try:
         return _process(stage, options)
     except ArkloomError as error:
@@ -168,7 +170,8 @@ def _process(stage: Stage, options: argparse.Namespace) -> int:
             raise BadInputError(f"{text!r} names no port", mend="Write --input port=artifact")
         parents[port] = store.open(uri).manifest
     events = Events(options.events, run=options.run_id, node=options.node or stage.name)
-    with Progress(prefix=f"{options.node or stage.name} ") as progress:
+    told = events if options.progress == "events" else None
+    with Progress(prefix=f"{options.node or stage.name} ", events=told) as progress:
         context = Context(progress=progress, events=events)
         signal.signal(signal.SIGTERM, lambda *_: context.stop.set())
         manifest = execute(stage, config, parents, store, context)
@@ -202,8 +205,19 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     parser.add_argument(
         "--events", type=Path, default=os.environ.get("ARKLOOM_EVENTS"), help="JSONL file of run events"
     )
+    parser.add_argument("--progress", choices=["show", "events"], default="show", help="where progress goes")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def _die_with_parent(parent: str | None) -> None:
+    """Ask Linux to kill us when the runner that started us dies, so that no orphan holds the work."""
+    if parent is None or sys.platform != "linux":
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it died before we asked
+        sys.exit(EXIT_RESUME)
 
 
 def _check_ports(stage: Stage, parents: Mapping[str, Manifest]) -> None:

@@ -1,0 +1,1 @@
+"""Presets: ready configurations, one YAML file each."""

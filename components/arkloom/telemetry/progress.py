@@ -10,14 +10,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from arkloom.telemetry.events import Events
+
 _LINE_EVERY = 15.0  # seconds between two lines of one task where there is no terminal
+_EVENT_EVERY = 0.5  # seconds between two progress events of one task
 
 
 class Progress:
-    """Shows tasks on standard error. Use as a context manager; ``add`` one task per kind of work."""
+    """Shows tasks on standard error, or tells them to ``events`` where a runner draws the picture.
 
-    def __init__(self, prefix: str = "", quiet: bool = False) -> None:
-        self._prefix = prefix
+    Use as a context manager; ``add`` one task per kind of work.
+    """
+
+    def __init__(self, prefix: str = "", quiet: bool = False, events: Events | None = None) -> None:
+        self._prefix, self._events = prefix, events
+        quiet = quiet or events is not None
         self._live = sys.stderr.isatty() and not quiet
         self._quiet = quiet
         self._bars = Bars(
@@ -51,8 +58,11 @@ class Progress:
 class Task:
     """One kind of work under way."""
 
-    def __init__(self, bars: Bars, name: str, total: int, done: int, lines: bool) -> None:
+    def __init__(
+        self, bars: Bars, name: str, total: int, done: int, lines: bool, events: Events | None = None
+    ) -> None:
         self._bars, self._name, self._total, self._lines = bars, name, total, lines
+        self._events = events
         self._done = self._first = done
         self._start = self._last = time.monotonic()
         self._id = bars.add_task(name, total=total, completed=done, note="")
@@ -63,6 +73,9 @@ class Task:
         self._bars.update(self._id, advance=units, note=note)
         now = time.monotonic()
         finished = self._done >= self._total
+        if self._events and (now - self._last >= _EVENT_EVERY or finished):
+            self._last = now
+            self._events.emit("progress", task=self._name, done=self._done, total=self._total, note=note)
         if self._lines and (now - self._last >= _LINE_EVERY or finished):
             self._last = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)

@@ -1,0 +1,130 @@
+"""The run's own screen: a line a node, with its progress and ETA; plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from arkloom.store import Manifest
+
+_HEADLINES = ("deliberation_gain", "final_accuracy", "rows", "loss", "accuracy", "best_arm")
+
+
+@dataclass
+class _Line:
+    """What is known of one node."""
+
+    state: str = "waits"
+    started: float = 0.0
+    seconds: float = 0.0
+    done: int = 0
+    total: int = 0
+    first: float = 0.0
+    first_done: int = 0
+    note: str = ""
+
+    def eta(self) -> str:
+        """Seconds left of the task under way, from its own rate."""
+        worked = time.monotonic() - self.first
+        if self.state != "runs" or self.done <= self.first_done or worked < 1:
+            return ""
+        return f"{(self.total - self.done) * worked / (self.done - self.first_done):.0f} s"
+
+
+class Board:
+    """Shows the nodes of a chain while they run. Use as a context manager."""
+
+    def __init__(self, nodes: Iterable[str], events: Path, quiet: bool = False) -> None:
+        self._lines = {name: _Line() for name in nodes}
+        self._quiet = quiet
+        self._events = events
+        self._read = events.stat().st_size if events.exists() else 0  # what an earlier process told is past
+        self._console = Console(stderr=True)
+        live = sys.stderr.isatty() and not quiet
+        self._live = Live(self._table(), console=self._console, refresh_per_second=4) if live else None
+
+    def __enter__(self) -> Board:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+            self._live.stop()
+
+    def start(self, node: str) -> None:
+        """A node's process began."""
+        self._lines[node].state, self._lines[node].started = "runs", time.monotonic()
+
+    def finish(self, node: str, manifest: Manifest) -> None:
+        """A node's artifact is there (made now, or found)."""
+        line = self._lines[node]
+        line.state = "absent" if manifest.absent else "done"
+        line.seconds = time.monotonic() - line.started
+        line.note = manifest.reason if manifest.absent and manifest.reason else _headline(manifest.metrics)
+        if self._live is None and not self._quiet:
+            finished = sum(entry.state in {"done", "absent"} for entry in self._lines.values())
+            text = (
+                f"[{finished}/{len(self._lines)}] {node}: {line.state} in {line.seconds:.0f} s  {line.note}"
+            )
+            print(text.rstrip(), file=sys.stderr, flush=True)
+
+    def refresh(self) -> None:
+        """Read the progress that the stages told since the last call."""
+        for event in self._new_events():
+            line = self._lines.get(event.get("node", ""))
+            if line is None or event.get("event") != "progress":
+                continue
+            if event["total"] != line.total or event["done"] < line.done:
+                line.first, line.first_done = time.monotonic(), event["done"]
+            line.done, line.total = event["done"], event["total"]
+            line.note = f"{event['task'].split(' ', 1)[-1]} {event['note']}".strip()
+        if self._live:
+            self._live.update(self._table())
+
+    def _new_events(self) -> Iterable[dict[str, Any]]:
+        if not self._events.exists():
+            return
+        with self._events.open("rb") as stream:
+            stream.seek(self._read)
+            for raw in stream:
+                if not raw.endswith(b"\n"):
+                    return
+                self._read += len(raw)
+                yield json.loads(raw)
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        styles = {"waits": "dim", "runs": "bold cyan", "done": "green", "absent": "yellow"}
+        for name, line in self._lines.items():
+            seconds = time.monotonic() - line.started if line.state == "runs" else line.seconds
+            bar = (
+                ProgressBar(line.total or 1, line.done, width=20)
+                if line.state == "runs" and line.total
+                else ""
+            )
+            clock = f"{seconds:.0f} s" if line.started else ""
+            eta = f"eta {line.eta()}" if line.eta() else ""
+            table.add_row(name, f"[{styles[line.state]}]{line.state}[/]", bar, clock, eta, line.note)
+        return table
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    shown = [
+        f"{name} {metrics[name]:.3g}" for name in _HEADLINES if isinstance(metrics.get(name), int | float)
+    ]
+    return ", ".join(shown[:3])

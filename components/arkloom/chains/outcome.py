@@ -1,0 +1,64 @@
+"""What a finished run leaves for people and for CI: ``report.json``, ``report.html``, a closing table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from arkloom.evaluate.page import render
+from arkloom.protocol.log import read_debates
+from arkloom.store import Manifest, Store
+from arkloom.store.local import write_atomic
+
+
+def write_outcome(folder: Path, store: Store, made: Mapping[str, Manifest]) -> dict[str, Any]:
+    """Write the run's report, which is the evaluation's with the run's keys and seconds added."""
+    artifact = store.open(made["evaluate"].uri)
+    report: dict[str, Any] = json.loads(artifact.file("report.json").read_text())
+    report["seconds"] = {node: manifest.seconds for node, manifest in made.items()}
+    report["keys"] = {node: manifest.key for node, manifest in made.items()}
+    write_atomic(folder / "report.json", json.dumps(report, indent=1, sort_keys=True, allow_nan=False))
+    worth = list(read_debates(artifact.folder, name="worth-reading"))
+    write_atomic(folder / "report.html", render(report, worth))
+    return report
+
+
+def closing_table(report: Mapping[str, Any]) -> Table:
+    """The arms, best first, with their intervals and what an answer costs."""
+    table = Table(title="held-out problems", title_justify="left", box=None, padding=(0, 2))
+    for name in ("arm", "accuracy", "95 % interval", "tokens/problem", "against base"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    deltas = report.get("deltas", {})
+    arms: dict[str, dict[str, Any]] = report.get("arms", {})
+    for name, arm in sorted(arms.items(), key=lambda pair: -pair[1]["accuracy"]):
+        delta = deltas.get(f"{name}_vs_base")
+        gain = f"{delta['diff']:+.3f} [{delta['ci95'][0]:+.3f}, {delta['ci95'][1]:+.3f}]" if delta else ""
+        low, high = arm["ci95"]
+        best = "[bold green]" if name == report.get("best_arm") else ""
+        table.add_row(
+            f"{best}{name}",
+            f"{arm['accuracy']:.3f}",
+            f"[{low:.3f}, {high:.3f}]",
+            f"{arm['tokens_per_problem']:.0f}",
+            gain,
+        )
+    for name, reason in report.get("absent", {}).items():
+        table.add_row(f"[dim]{name}", "[dim]absent", "", "", f"[dim]{reason}")
+    return table
+
+
+def print_outcome(report: Mapping[str, Any], folder: Path, console: Console) -> None:
+    """The closing table, the headline figures, and where to look."""
+    console.print(closing_table(report))
+    recovered, ratio = report.get("gain_recovered"), report.get("token_ratio")
+    if recovered is not None and ratio is not None:
+        console.print(
+            f"\n{report['best_arm']} keeps [bold]{recovered:.0%}[/] of the debate's gain"
+            f" at [bold]{ratio:.1%}[/] of its tokens."
+        )
+    console.print(f"report: {folder / 'report.html'}")

@@ -1,0 +1,106 @@
+"""``run``: what ``arkloom run`` does, as a function."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from arkloom import config as configs
+from arkloom.canonical import digest
+from arkloom.chains.board import Board
+from arkloom.chains.distill import distill
+from arkloom.chains.outcome import print_outcome, write_outcome
+from arkloom.chains.runner import Runner
+from arkloom.config import RunConfig
+from arkloom.errors import BadInputError
+from arkloom.store import open_store
+
+RUN_DOCUMENT = "run"
+_HEADLINES = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain")
+
+
+def run(
+    preset: str | None = None,
+    config: Path | None = None,
+    overrides: Iterable[str] = (),
+    out: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Distil a debate on this machine: every stage, then the report.
+
+    Args:
+        preset: A preset's name, for example ``laptop``.
+        config: A YAML file; wins over the preset.
+        overrides: ``a.b=c`` assignments; win over both.
+        out: Folder for the report, logs and events; ``runs/<preset>`` when not given.
+        quiet: Print nothing.
+
+    Returns:
+        The report, as written to ``out/report.json``.
+
+    Raises:
+        BadInputError: The configuration or the problems cannot be used.
+        ResumeError: The run was stopped; the same call goes on.
+        ArkloomError: A stage failed.
+    """
+    settings = configs.load(preset, config, overrides)
+    folder = (out or Path("runs") / (config.stem if config else preset or "run")).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise BadInputError("not a folder", where=str(folder), mend="Give another --out")
+    settings = _absolute_store(settings)
+    chain = distill(settings)
+    store = open_store(settings.store.root)
+    name = f"{folder.name}-{digest(settings.model_dump(mode='json'))[:8]}"
+    runner = Runner(settings, store, name, folder)
+    started = time.time()
+    with _stop_on_signals(runner.stop), Board([node.name for node in chain], runner.events, quiet) as board:
+        made = runner.walk(chain, board)
+    report = write_outcome(folder, store, made)
+    headline = {name: report.get(name) for name in _HEADLINES}
+    accuracy = {arm: figures["accuracy"] for arm, figures in report["arms"].items()}
+    store.point(
+        name,
+        RUN_DOCUMENT,
+        {
+            "out": str(folder),
+            "preset": preset,
+            "started": started,
+            "ended": time.time(),
+            "accuracy": accuracy,
+            **headline,
+        },
+    )
+    if not quiet:
+        print_outcome(report, folder, Console())
+    return report
+
+
+def _absolute_store(settings: RunConfig) -> RunConfig:
+    # Stages run as processes of their own; a relative root must mean the same folder to all of them.
+    root = settings.store.root
+    return (
+        settings if "://" in root else settings.override([f"store.root={Path(root).expanduser().absolute()}"])
+    )
+
+
+class _stop_on_signals:  # noqa: N801 - a context manager, used like a function
+    """Sets ``stop`` on SIGINT and SIGTERM while the block runs (main thread only)."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._old: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, lambda *_: self._stop.set())
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,156 @@
+"""Runs a chain on this machine: one process a node, exit codes as the only protocol.
+
+A node whose artifact exists is found at once, so running the same command again goes on where the
+last one stopped, however it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from arkloom.chains.board import Board
+from arkloom.chains.graph import Chain, Node
+from arkloom.config import RunConfig
+from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
+from arkloom.store import Manifest, Store
+
+_POLL = 0.1  # seconds between two looks at the processes
+_GRACE = 60.0  # seconds that a stage has to commit its work after SIGTERM
+
+
+@dataclass
+class _Running:
+    """A node's process and the files it writes to."""
+
+    node: Node
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@dataclass
+class Runner:
+    """Walks a chain with at most ``config.runtime.parallel`` processes at once.
+
+    Attributes:
+        config: The run's configuration; nodes add their overrides.
+        store: Where artifacts and run pointers live.
+        run: Id of the run.
+        folder: Where logs, events and the resolved configuration are written.
+    """
+
+    config: RunConfig
+    store: Store
+    run: str
+    folder: Path
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def walk(self, chain: Chain, board: Board) -> dict[str, Manifest]:
+        """Run every node, parents first; returns the manifests by node.
+
+        Raises:
+            BadInputError: A stage ended with exit code 2.
+            ResumeError: The run was asked to stop; what is done stays done.
+            ArkloomError: A stage failed; its message is repeated.
+        """
+        self._write_config()
+        waiting, running, done = list(chain), list[_Running](), dict[str, Manifest]()
+        try:
+            while waiting or running:
+                if self.stop.is_set():
+                    raise ResumeError("stopped before the end", mend="Run the same command to go on")
+                for node in self._startable(waiting, running, done):
+                    waiting.remove(node)
+                    running.append(self._start(node, done))
+                    board.start(node.name)
+                for entry in [entry for entry in running if entry.process.poll() is not None]:
+                    running.remove(entry)
+                    done[entry.node.name] = self._finish(entry)
+                    board.finish(entry.node.name, done[entry.node.name])
+                board.refresh()
+                time.sleep(_POLL)
+        finally:
+            _stop_all(running)
+        return done
+
+    @property
+    def events(self) -> Path:
+        """The run's event log (JSONL)."""
+        return self.folder / "events.jsonl"
+
+    def _startable(
+        self, waiting: list[Node], running: list[_Running], done: Mapping[str, Manifest]
+    ) -> list[Node]:
+        free = self.config.runtime.parallel - len(running)
+        return [node for node in waiting if set(node.inputs.values()) <= set(done)][: max(free, 0)]
+
+    def _start(self, node: Node, done: Mapping[str, Manifest]) -> _Running:
+        python = self.config.runtime.python.get(node.stage, sys.executable)
+        command = [python, "-m", f"arkloom.{node.stage}", "--config", str(self._config_file)]
+        command += [part for text in node.overrides for part in ("--set", text)]
+        command += [
+            part for port, name in node.inputs.items() for part in ("--input", f"{port}={done[name].uri}")
+        ]
+        command += [
+            "--run-id",
+            self.run,
+            "--node",
+            node.name,
+            "--progress",
+            "events",
+            "--events",
+            str(self.events),
+        ]
+        log = self.folder / "logs" / f"{node.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"ARKLOOM_PARENT": str(os.getpid()), "HF_HUB_OFFLINE": _offline()}
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
+            )
+        return _Running(node, process, log)
+
+    def _finish(self, entry: _Running) -> Manifest:
+        code = entry.process.returncode
+        if code == 0:
+            pointer = self.store.pointers(self.run)[entry.node.name]
+            return Manifest.model_validate_json(json.dumps(pointer))
+        lines = [line for line in entry.log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1].removeprefix(f"arkloom {entry.node.stage}: ") if lines else f"exit code {code}"
+        kind = {EXIT_BAD_INPUT: BadInputError, EXIT_RESUME: ResumeError}.get(code, ArkloomError)
+        end = f" (killed by signal {-code})" if code < 0 else ""
+        raise kind(f"{last}{end}", where=f"node {entry.node.name}", mend=f"Log: {entry.log}")
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def _write_config(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def _offline() -> str:
+    # Without this, a name that is no folder would be looked up on a hub: only when the user wants it.
+    return os.environ.get("HF_HUB_OFFLINE", "1")
+
+
+def _stop_all(running: list[_Running]) -> None:
+    for entry in running:
+        entry.process.send_signal(signal.SIGTERM)
+    for entry in running:
+        try:
+            entry.process.wait(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            entry.process.kill()
+            entry.process.wait()

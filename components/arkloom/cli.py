@@ -1,0 +1,213 @@
+"""The command ``arkloom``: thin, every subcommand calls one function of the package."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from arkloom import __version__
+from arkloom import config as configs
+from arkloom.config import RunConfig
+from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
+from arkloom.store import open_store
+
+STAGES = ("prepare", "debate", "filter", "sft", "evaluate")
+
+_EPILOG = """\
+first steps:
+  arkloom run --preset laptop          distil a debate on this machine (about five minutes), then
+  arkloom ask "2+7*5+3-4*6"            compare base, debate and student on one problem
+  arkloom runs                         every run with its headline figures
+  arkloom show runs/store/sft/KEY      what an artifact is and where it comes from
+
+exit codes: 0 done, 1 failure, 2 bad input, 3 refused by the gate, 75 stopped early: run again to go on
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in STAGES:  # a stage has a command line of its own
+        module = importlib.import_module(f"arkloom.{given[0]}.__main__")
+        code: int = module.main(module.STAGE, given[1:])
+        return code
+    options = _parser().parse_args(given)
+    if options.debug:
+        return _call(options)
+    try:
+        return _call(options)
+    except ArkloomError as error:
+        print(f"arkloom: {error.line()}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("arkloom: interrupted. Run the same command to go on", file=sys.stderr)
+        return EXIT_RESUME
+    except BrokenPipeError:  # the reader of our output left (arkloom runs | head): nothing went wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception as error:
+        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        print(f"arkloom: {line}. Run with --debug for the traceback", file=sys.stderr)
+        return EXIT_FAILURE
+
+
+def _call(options: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from arkloom.chains.run import run  # noqa: PLC0415 - `arkloom --help` must not load matplotlib
+
+    run(options.preset, options.config, options.set, options.out, options.quiet)
+    return EXIT_DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from arkloom.chains.history import describe, resolve  # noqa: PLC0415 - see _run
+
+    store = open_store(_settings(options).store.root)
+    Console().print(describe(store, resolve(store, options.artifact)))
+    return EXIT_DONE
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from arkloom.chains.history import runs_table  # noqa: PLC0415 - see _run
+
+    store = open_store(_settings(options).store.root)
+    if not store.runs():
+        print(f"no runs in {store.root} yet. Try: arkloom run --preset laptop")
+        return EXIT_DONE
+    Console(width=None if sys.stdout.isatty() else 200).print(runs_table(store))
+    return EXIT_DONE
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from arkloom.chains.ask import answers_table, ask, latest_student  # noqa: PLC0415 - loads torch
+
+    settings = _settings(options, preset="laptop")
+    store = open_store(settings.store.root)
+    arm, manifest = latest_student(store, options.run)
+    said = ask(settings, options.question, (arm, store.open(manifest.uri).folder))
+    Console().print(answers_table(("base", "debate", f"student ({arm})"), said))
+    return EXIT_DONE
+
+
+def _config(options: argparse.Namespace) -> int:
+    print(yaml.safe_dump(_settings(options).model_dump(mode="json"), sort_keys=False), end="")
+    return EXIT_DONE
+
+
+def _tiny_train(options: argparse.Namespace) -> int:
+    from arkloom.tiny.train import train  # noqa: PLC0415 - loads torch
+
+    train(options.out, steps=options.steps, seed=options.seed)
+    return EXIT_DONE
+
+
+def _tiny_check(options: argparse.Namespace) -> int:
+    from arkloom.tiny.check import check, print_check  # noqa: PLC0415 - loads torch
+
+    print_check(check(options.model, problems=options.problems))
+    return EXIT_DONE
+
+
+def _settings(options: argparse.Namespace, preset: str | None = None) -> RunConfig:
+    settings = configs.load(
+        options.preset or (None if options.config else preset), options.config, options.set
+    )
+    return settings.override([f"store.root={options.store}"]) if options.store else settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="arkloom",
+        description="Arkloom turns a debate of many LLM agents into one model, and shows what the student kept.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"arkloom {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--preset", help=f"a ready configuration: {', '.join(configs.presets())}")
+    common.add_argument("--config", type=Path, metavar="FILE", help="YAML file; wins over the preset")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="one value, wins over both (repeatable)"
+    )
+    common.add_argument("--debug", action="store_true", help="show tracebacks")
+    stored = argparse.ArgumentParser(add_help=False)
+    stored.add_argument("--store", metavar="ROOT", help="root of the store (default: runs/store)")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands, common)
+    _add_looking(commands, common, stored)
+    _add_tiny(commands)
+    stages = ", ".join(STAGES)
+    commands.add_parser("STAGE", help=f"run one stage alone ({stages}): arkloom debate --help")
+    return parser
+
+
+def _add_run(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    run = commands.add_parser(
+        "run",
+        parents=[common],
+        help="distil a debate on this machine: every stage, then the report",
+        description="Problems, debate, filter, training, evaluation, report: every stage on this machine. "
+        "Stopped in any way, the same command goes on where it stood.",
+    )
+    run.add_argument("--out", type=Path, metavar="DIR", help="report, logs, events (default: runs/<preset>)")
+    run.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    run.set_defaults(command=_run)
+    config = commands.add_parser(
+        "config", parents=[common], help="print the whole configuration with its defaults"
+    )
+    config.set_defaults(command=_config, store=None)
+
+
+def _add_looking(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    stored: argparse.ArgumentParser,
+) -> None:
+    show = commands.add_parser(
+        "show", parents=[common, stored], help="what an artifact is, its metrics, and its lineage"
+    )
+    show.add_argument("artifact", help="folder, uri, key (or its beginning), or stage/key")
+    show.set_defaults(command=_show)
+    runs = commands.add_parser("runs", parents=[common, stored], help="every run with its headline figures")
+    runs.set_defaults(command=_runs)
+    ask = commands.add_parser(
+        "ask", parents=[common, stored], help="one question to base, debate and student, side by side"
+    )
+    ask.add_argument("question", help='for the laptop preset an expression such as "2+7*5+3-4*6"')
+    ask.add_argument("--run", help="whose student answers (default: the newest finished run)")
+    ask.set_defaults(command=_ask)
+
+
+def _add_tiny(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tiny = commands.add_parser("tiny", help="the tiny society: train it from scratch, or check its causes")
+    parts = tiny.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    train = parts.add_parser("train", help="pre-train the tiny model from scratch, seeded (some 20 minutes)")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
+    train.add_argument("--steps", type=int, default=6000, help="optimiser steps (default: %(default)s)")
+    train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    train.add_argument("--debug", action="store_true", help="show tracebacks")
+    train.set_defaults(command=_tiny_train)
+    check = parts.add_parser(
+        "check", help="does a debater weigh its peers, or know the truth? (causal check)"
+    )
+    check.add_argument("--model", type=Path, default=None, metavar="DIR", help="default: the shipped weights")
+    check.add_argument("--problems", type=int, default=500, help="default: %(default)s")
+    check.add_argument("--debug", action="store_true", help="show tracebacks")
+    check.set_defaults(command=_tiny_check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
