@@ -16,8 +16,10 @@ from arkloom import __version__
 from arkloom import config as configs
 from arkloom.config import RunConfig
 from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
+from arkloom.stage import main as run_stage
 from arkloom.store import open_store
 
+_Commands = argparse._SubParsersAction  # the type of add_subparsers() has no public name
 STAGES = ("prepare", "debate", "filter", "sft", "evaluate")
 
 _EPILOG = """\
@@ -35,38 +37,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in STAGES:  # a stage has a command line of its own
-        module = importlib.import_module(f"arkloom.{given[0]}.__main__")
-        code: int = module.main(module.STAGE, given[1:])
-        return code
+        return run_stage(importlib.import_module(f"arkloom.{given[0]}.stage").STAGE, given[1:])
     options = _parser().parse_args(given)
-    if options.debug:
-        return _call(options)
+    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return _call(options)
-    except ArkloomError as error:
-        print(f"arkloom: {error.line()}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("arkloom: interrupted. Run the same command to go on", file=sys.stderr)
-        return EXIT_RESUME
+        return command(options)
     except BrokenPipeError:  # the reader of our output left (arkloom runs | head): nothing went wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-    except Exception as error:
-        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-        print(f"arkloom: {line}. Run with --debug for the traceback", file=sys.stderr)
-        return EXIT_FAILURE
+    except (Exception, KeyboardInterrupt) as error:
+        if options.debug:
+            raise
+        line, code = _explain(error)
+        print(f"arkloom: {line}", file=sys.stderr)
+        return code
 
 
-def _call(options: argparse.Namespace) -> int:
-    command: Callable[[argparse.Namespace], int] = options.command
-    return command(options)
+def _explain(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, ArkloomError):
+        return error.line(), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted. Run the same command to go on", EXIT_RESUME
+    told = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {told}. Run with --debug for the traceback", EXIT_FAILURE
 
 
 def _run(options: argparse.Namespace) -> int:
     from arkloom.chains.run import run  # noqa: PLC0415 - `arkloom --help` must not load matplotlib
 
-    run(options.preset, options.config, options.set, options.out, options.quiet)
+    preset = options.preset or (None if options.config else "laptop")
+    run(preset, options.config, options.set, options.out, options.quiet)
     return EXIT_DONE
 
 
@@ -129,7 +129,7 @@ def _settings(options: argparse.Namespace, preset: str | None = None) -> RunConf
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="arkloom",
-        description="Arkloom turns a debate of many LLM agents into one model, and shows what the student kept.",
+        description="Turns a debate of many LLM agents into one model, and shows what the student kept.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -152,9 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
+def _add_run(commands: _Commands, common: argparse.ArgumentParser) -> None:
     run = commands.add_parser(
         "run",
         parents=[common],
@@ -172,7 +170,7 @@ def _add_run(
 
 
 def _add_looking(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: _Commands,
     common: argparse.ArgumentParser,
     stored: argparse.ArgumentParser,
 ) -> None:
@@ -191,7 +189,7 @@ def _add_looking(
     ask.set_defaults(command=_ask)
 
 
-def _add_tiny(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_tiny(commands: _Commands) -> None:
     tiny = commands.add_parser("tiny", help="the tiny society: train it from scratch, or check its causes")
     parts = tiny.add_subparsers(title="commands", required=True, metavar="COMMAND")
     train = parts.add_parser("train", help="pre-train the tiny model from scratch, seeded (some 20 minutes)")
@@ -200,9 +198,7 @@ def _add_tiny(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     train.add_argument("--debug", action="store_true", help="show tracebacks")
     train.set_defaults(command=_tiny_train)
-    check = parts.add_parser(
-        "check", help="does a debater weigh its peers, or know the truth? (causal check)"
-    )
+    check = parts.add_parser("check", help="does a debater weigh its peers, or know the truth?")
     check.add_argument("--model", type=Path, default=None, metavar="DIR", help="default: the shipped weights")
     check.add_argument("--problems", type=int, default=500, help="default: %(default)s")
     check.add_argument("--debug", action="store_true", help="show tracebacks")

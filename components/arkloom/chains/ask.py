@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from arkloom.chains.run import RUN_DOCUMENT
+from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.config import RunConfig
 from arkloom.engines import open_engine
 from arkloom.errors import BadInputError

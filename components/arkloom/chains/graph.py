@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from arkloom.errors import ArkloomError
 
+RUN_DOCUMENT = "run"  # the pointer, beside one a node, that describes the run itself
+
 
 @dataclass(frozen=True)
 class Node:

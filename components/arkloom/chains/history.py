@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.tree import Tree
 
-from arkloom.chains.run import RUN_DOCUMENT
+from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.errors import BadInputError
 from arkloom.store import Manifest, Store
 

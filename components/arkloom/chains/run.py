@@ -15,13 +15,13 @@ from arkloom import config as configs
 from arkloom.canonical import digest
 from arkloom.chains.board import Board
 from arkloom.chains.distill import distill
+from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.chains.outcome import print_outcome, write_outcome
 from arkloom.chains.runner import Runner
 from arkloom.config import RunConfig
 from arkloom.errors import BadInputError
 from arkloom.store import open_store
 
-RUN_DOCUMENT = "run"
 _HEADLINES = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain")
 
 

@@ -1,0 +1,47 @@
+# Arkloom: `make help` lists what there is.
+VENV   ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The CPU build on Linux: a plain `torch` would pull gigabytes of CUDA packages.
+TORCH  ?= $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu,torch==2.13.0)
+OUT    ?= runs/laptop
+PRESET ?= laptop
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.arkloom-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint format benchmarks clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the virtual environment (CPU build of torch, tested versions)
+
+$(READY): pyproject.toml constraints-cpu.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11 to 3.13 is needed; set PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)" \
+	  || { echo "No CPU build of torch found: set PIP_EXTRA_INDEX_URL to PyTorch's CPU index, or TORCH=torch==2.13.0"; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints-cpu.txt --editable '.[train,dev]'
+	touch $@
+
+quickstart: setup ## debate, distil and evaluate on this machine (laptop preset), then write a report
+	$(BIN)/arkloom run --preset $(PRESET) --out $(OUT)
+
+test: setup ## all tests that this machine can run; skips say why
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff (format, lint) and mypy strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## ruff, in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: setup ## every benchmark that needs no server; each prints its figures
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## remove the virtual environment and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist components/*.egg-info
