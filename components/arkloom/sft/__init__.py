@@ -1,0 +1,1 @@
+"""Stage `sft`: supervised training of one student on rows that the filter kept."""

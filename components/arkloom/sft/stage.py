@@ -1,0 +1,140 @@
+"""The stage: rows and a model in, a trained student out (METHODS 4, RSFT)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from arkloom.config import RunConfig
+from arkloom.engines.models import model_folder
+from arkloom.sft.rows import ROWS, Rows, cut, read_rows
+from arkloom.stage import Context, Stage, StageReport
+from arkloom.store import Artifact, Workspace
+from arkloom.training.card import card
+from arkloom.training.loss import rsft
+from arkloom.training.packing import schedule
+from arkloom.training.student import Student, adapt, load
+from arkloom.training.trainer import Recipe, train
+
+KIND = "model"
+_CURVE = 6  # digits kept of a loss in training.json
+
+
+def run(
+    config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
+) -> StageReport:
+    """Train the student of ``config.models.student`` (or of ``start``) on ``rows``.
+
+    Raises:
+        BadInputError: A row or the model cannot be used.
+        ResumeError: Told to stop; the last checkpoint is kept.
+        ArkloomError: The loss or a weight is not finite.
+    """
+    for port in ("rows", "start"):
+        if port in inputs and (reason := inputs[port].absent):
+            return StageReport(kind=KIND, absent=f"{port} is absent: {reason}")
+    _quieten(config)
+    folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
+    student = load(folder)
+    found = read_rows(inputs["rows"].file(ROWS), student.tokenizer, config.sft.max_tokens)
+    rows = _matched(config, found, inputs.get("match"), student)
+    if not rows.examples:
+        return StageReport(kind=KIND, absent=_why_none(found, config))
+    curve = _train(config, student, rows, outputs, context)
+    metrics = {
+        **rows.counts,
+        "rows_before": len(found),
+        "too_long": found.too_long,
+        "steps": len(curve),
+        "loss_first": curve[0]["loss"],
+        "loss_last": curve[-1]["loss"],
+    }
+    student.save(outputs.folder)
+    training = {**metrics, "settings": config.part("sft"), "curve": curve}
+    (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
+    (outputs.folder / "README.md").write_text(_card(config, inputs, metrics), encoding="utf-8")
+    return StageReport(kind=KIND, metrics=metrics)
+
+
+STAGE = Stage(
+    name="sft",
+    schema=1,
+    sections=("seed", "models.student", "sft"),
+    inputs=("rows", "match?", "start?"),
+    run=run,
+)
+
+
+def _quieten(config: RunConfig) -> None:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
+
+
+def _matched(config: RunConfig, rows: Rows, partner: Artifact | None, student: Student) -> Rows:
+    """Both arms of a comparison learn from the same number of rows; an absent partner has no say."""
+    if not config.sft.match or partner is None or partner.absent:
+        return rows
+    other = read_rows(partner.file(ROWS), student.tokenizer, config.sft.max_tokens)
+    return cut(rows, len(other), config.seed)
+
+
+def _why_none(found: Rows, config: RunConfig) -> str:
+    if found.examples:
+        return "the partner has no rows to match"
+    if found.too_long:
+        return f"all {found.too_long} rows are longer than sft.max_tokens ({config.sft.max_tokens})"
+    return "no rows to learn from"
+
+
+def _train(
+    config: RunConfig, student: Student, rows: Rows, outputs: Workspace, context: Context
+) -> list[dict[str, float]]:
+    settings = config.sft
+    if settings.method == "lora":
+        torch.manual_seed(config.seed)
+        adapt(student, settings.lora_rank, settings.lora_alpha)
+    plan = schedule(
+        [len(example) for example in rows.examples],
+        settings.batch_size,
+        settings.epochs,
+        config.seed,
+        student.layout,
+    )
+    recipe = Recipe(
+        learning_rate=settings.learning_rate,
+        warmup_ratio=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
+        checkpoint_steps=settings.checkpoint_steps,
+        seed=config.seed,
+        device=config.runtime.device,
+        autocast=config.models.student.dtype == "bfloat16",
+    )
+    weighted = [rsft(example, settings.answer_weight) for example in rows.examples]
+    curve = train(student.model, weighted, plan, student.layout, recipe, outputs.scratch, context)
+    return [{name: round(value, _CURVE) for name, value in point.items()} for point in curve]
+
+
+def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, Any]) -> str:
+    base = config.models.student.name
+    base = Path(base).name if os.sep in base else base
+    if "start" in inputs:
+        base = f"{base} (from {inputs['start'].key[:12]})"
+    return card(
+        title=f"Student of {base}",
+        base=base,
+        summary="Trained by Arkloom on reasoning traces of a debate, each written as one agent's own "
+        "solution. Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
+        facts={
+            "Training": metrics,
+            "Settings": config.part("sft") | {"seed": config.seed},
+            "Lineage": {port: artifact.key for port, artifact in sorted(inputs.items())},
+        },
+    )

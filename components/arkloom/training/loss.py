@@ -1,0 +1,36 @@
+"""The supervised losses: weights of tokens, and the weighted negative log-likelihood."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from arkloom.training.encode import Example
+from arkloom.training.packing import Weighted
+
+
+def rsft(example: Example, answer_weight: float = 1.0) -> Weighted:
+    """RSFT (METHODS 4): L = -[Σ M_r·log p + λ Σ M_a·log p] / Σ (M_r + M_a), λ = ``answer_weight``.
+
+    The sums run over a whole optimiser step, so a row's part of the denominator is its number of
+    tokens under the loss.
+    """
+    masks = zip(example.reasoning, example.answer, strict=True)
+    weights = tuple(float(r) + answer_weight * float(a) for r, a in masks)
+    return Weighted(example.ids, weights, float(example.trained))
+
+
+def weighted_nll(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ w_t · (-log p_t), the log-likelihoods in float32 (or wider, where the logits are).
+
+    Args:
+        logits: [B, T, V]; position t predicts token t + 1.
+        ids: [B, T] token ids.
+        weights: [B, T]; the weight of token t, whose first column is not used.
+
+    Returns:
+        The sum, not yet divided by its mass: [].
+    """
+    wide = logits[:, :-1].to(torch.promote_types(logits.dtype, torch.float32))
+    nll = functional.cross_entropy(wide.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return (nll * weights[:, 1:].flatten().to(nll.dtype)).sum()
