@@ -1,0 +1,315 @@
+"""Pre-trains the tiny society from scratch: ``arkloom tiny train``, seeded, resumable.
+
+Half of the steps show direct examples, half debates. Blocks of examples are drawn from (seed, block)
+alone, so that a resumed run sees what an uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from arkloom.errors import BadInputError
+from arkloom.tiny import examples, tokenizer
+from arkloom.tiny.examples import Example
+
+log = logging.getLogger(__name__)
+
+_ATTENTION = "tiny_float32"
+CONTEXT_LENGTH = 1024
+BLOCK = 10  # steps of each family in a block; batches within a block are bucketed by length
+CHECKPOINT_EVERY = 500  # a multiple of 2 * BLOCK
+LOG_EVERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides the weights; the shipped ones were made with the defaults.
+
+    Attributes:
+        steps: Optimiser steps, half of each family.
+        seed: Of the initial weights and of every example.
+        learning_rate: Peak; cosine to 0 after ``warm_up`` steps.
+        direct_batch: Conversations a direct step.
+        debate_batch: Conversations a debate step.
+    """
+
+    steps: int = 6000
+    seed: int = 7
+    learning_rate: float = 2e-3
+    warm_up: int = 100
+    direct_batch: int = 64
+    debate_batch: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Token ids [B, T] right-padded; ``learned`` [B, T] marks the tokens that are targets."""
+
+    tokens: torch.Tensor
+    learned: torch.Tensor
+
+
+def model_config(vocabulary: int, pad: int, end: int) -> LlamaConfig:
+    """Architecture of the society's one model: 0.87 M parameters."""
+    return LlamaConfig(
+        vocab_size=vocabulary, hidden_size=128, intermediate_size=384, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=CONTEXT_LENGTH,
+        tie_word_embeddings=True, pad_token_id=pad, eos_token_id=end, bos_token_id=None,
+    )  # fmt: skip
+
+
+def train(
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    threads: int | None = None,
+    probe: Callable[[Path, int], None] | None = None,
+    probe_every: int = 1000,
+) -> Path:
+    """Trains from scratch, or goes on from the last checkpoint in ``out``; returns ``out``.
+
+    Args:
+        out: Folder for the model (bf16 safetensors, config, tokenizer) and, while it trains,
+            ``checkpoint/``.
+        recipe: Steps, seed and rates; default: that of the shipped weights.
+        threads: Torch threads; default: Torch's own choice.
+        probe: Called with a saved model and the step every ``probe_every`` steps.
+
+    Raises:
+        BadInputError: ``steps`` is no positive multiple of a block, or ``out`` holds a checkpoint
+            of another recipe.
+    """
+    recipe = recipe or Recipe()
+    if recipe.steps < 2 * BLOCK or recipe.steps % (2 * BLOCK):
+        raise BadInputError(f"{recipe.steps} steps", mend=f"Give a positive multiple of {2 * BLOCK}.")
+    if threads:
+        torch.set_num_threads(threads)
+    words = tokenizer.build(CONTEXT_LENGTH)
+    torch.manual_seed(recipe.seed)
+    model = LlamaForCausalLM(model_config(len(words), words.pad_token_id, words.eos_token_id))
+    AttentionInterface.register(_ATTENTION, _attend)
+    model.set_attn_implementation(_ATTENTION)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    start = _resume(out, recipe, model, optimiser)
+    with _progress() as progress:
+        task = progress.add_task("tiny society", total=recipe.steps, completed=start, loss="")
+        _loop(out, recipe, words, model, optimiser, start, progress, task, probe, probe_every)
+    save(model, words, out)
+    for leftover in ("checkpoint", "probe"):
+        shutil.rmtree(out / leftover, ignore_errors=True)
+    return out
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[loss]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _loop(  # noqa: PLR0917
+    out: Path,
+    recipe: Recipe,
+    words: PreTrainedTokenizerFast,
+    model: LlamaForCausalLM,
+    optimiser: torch.optim.Optimizer,
+    start: int,
+    progress: Progress,
+    task: int,
+    probe: Callable[[Path, int], None] | None,
+    probe_every: int,
+) -> None:
+    began, losses = time.monotonic(), {False: 0.0, True: 0.0}
+    model.train()
+    for step, (debating, batch) in enumerate(batches(recipe, words, start), start=start):
+        for group in optimiser.param_groups:
+            group["lr"] = rate(recipe, step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = loss_of(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        seen = loss.item()
+        losses[debating] += 0.05 * (seen - losses[debating]) if losses[debating] else seen
+        done = step + 1
+        progress.update(task, completed=done, loss=f"direct {losses[False]:.3f} debate {losses[True]:.3f}")
+        if done % LOG_EVERY == 0 and not progress.console.is_terminal:
+            pace = (time.monotonic() - began) / (done - start)
+            log.info(
+                "step %d/%d direct %.4f debate %.4f %.3f s/step, %.1f min left",
+                done, recipe.steps, losses[False], losses[True], pace, pace * (recipe.steps - done) / 60,
+            )  # fmt: skip
+        if done % CHECKPOINT_EVERY == 0 and done < recipe.steps:
+            _checkpoint(out, recipe, done, model, optimiser)
+        if probe and done % probe_every == 0 and done < recipe.steps:
+            probe(save(model, words, out / "probe"), done)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention in float32: on CPUs its bf16 backward pass is over twice as slow."""
+    with torch.autocast("cpu", enabled=False):
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query.float(), key.float(), value.float(), is_causal=True, scale=scaling
+        )
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """The learning rate of one step: linear warm-up, cosine to 0."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    share = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def batches(
+    recipe: Recipe, words: PreTrainedTokenizerFast, start: int = 0
+) -> Iterator[tuple[bool, Batch]]:
+    """Yields (is it a debate step, batch) from step ``start``, a block boundary, to the last."""
+    for block in range(start // (2 * BLOCK), recipe.steps // (2 * BLOCK)):
+        random = Random(f"tiny/{recipe.seed}/{block}")  # noqa: S311  (no secret)
+        families = (
+            (False, [examples.direct(random) for _ in range(BLOCK * recipe.direct_batch)]),
+            (True, [examples.debate(random) for _ in range(BLOCK * recipe.debate_batch)]),
+        )
+        steps = [
+            (debating, batch)
+            for debating, drawn in families
+            for batch in bucket(words, drawn, len(drawn) // BLOCK)
+        ]
+        random.shuffle(steps)
+        yield from steps
+
+
+def bucket(words: PreTrainedTokenizerFast, drawn: list[Example], size: int) -> list[Batch]:
+    """Batches of ``size`` conversations of about the same length."""
+    encoded = sorted(encode(words, drawn), key=lambda pair: len(pair[0]))
+    return [_pad(encoded[at : at + size], words.pad_token_id) for at in range(0, len(encoded), size)]
+
+
+def encode(words: PreTrainedTokenizerFast, drawn: list[Example]) -> list[tuple[list[int], list[bool]]]:
+    """Token ids of each conversation and which of them are targets (answers with their end)."""
+    pieces = [piece for example in drawn for piece in render(example)]
+    ids = [encoding.ids for encoding in words.backend_tokenizer.encode_batch([text for text, _ in pieces])]
+    result: list[tuple[list[int], list[bool]]] = []
+    at = 0
+    for example in drawn:
+        tokens: list[int] = []
+        learned: list[bool] = []
+        for _ in range(2 * len(example.messages)):
+            tokens += ids[at]
+            learned += [pieces[at][1]] * len(ids[at])
+            at += 1
+        result.append((tokens, learned))
+    return result
+
+
+def render(example: Example) -> list[tuple[str, bool]]:
+    """The chat template's text in two pieces a message, role and content; whether it is a target.
+
+    Joined they equal what the tokenizer's chat template gives (a test says so); Jinja is too slow here.
+    """
+    pieces: list[tuple[str, bool]] = []
+    for position, message in enumerate(example.messages):
+        pieces.append((f"<|{message.role}|>", False))
+        pieces.append((f"{message.content}{tokenizer.END}", position in example.learned))
+    return pieces
+
+
+def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy over the targets.
+
+    Padding stands on the right, where causal attention never looks, so no mask is needed; logits
+    are computed for the targets alone.
+    """
+    hidden = model.model(input_ids=batch.tokens, use_cache=False).last_hidden_state  # [B, T, D]
+    wanted = batch.learned[:, 1:]
+    logits = model.lm_head(hidden[:, :-1][wanted])  # [N, V]
+    return torch.nn.functional.cross_entropy(logits, batch.tokens[:, 1:][wanted])
+
+
+def save(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, out: Path) -> Path:
+    """Writes a bf16 copy of the model with its tokenizer, as Hugging Face lays it out."""
+    config = model_config(len(words), words.pad_token_id, words.eos_token_id)
+    copy = LlamaForCausalLM(config)
+    copy.load_state_dict(model.state_dict())
+    copy.generation_config.eos_token_id = words.eos_token_id
+    copy.generation_config.pad_token_id = words.pad_token_id
+    copy.to(torch.bfloat16).save_pretrained(out)
+    words.save_pretrained(out, save_jinja_files=False)
+    return out
+
+
+def _pad(rows: list[tuple[list[int], list[bool]]], pad: int) -> Batch:
+    width = max(len(tokens) for tokens, _ in rows)
+    tokens = torch.tensor([row + [pad] * (width - len(row)) for row, _ in rows])
+    learned = torch.tensor([row + [False] * (width - len(row)) for _, row in rows])
+    return Batch(tokens, learned)
+
+
+def _checkpoint(
+    out: Path, recipe: Recipe, step: int, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer
+) -> None:
+    """Weights and moments as one safetensors file; its metadata says which step of which recipe."""
+    folder = out / "checkpoint"
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        tensors[f"weight/{name}"] = parameter.detach()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{moment}/{name}"] = optimiser.state[parameter][moment]
+    metadata = {"step": str(step), "recipe": json.dumps(asdict(recipe), sort_keys=True)}
+    save_file(tensors, folder / "next.safetensors", metadata=metadata)
+    (folder / "next.safetensors").replace(folder / "last.safetensors")
+
+
+def _resume(
+    out: Path, recipe: Recipe, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer
+) -> int:
+    path = out / "checkpoint" / "last.safetensors"
+    if not path.is_file():
+        return 0
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
+    if metadata["recipe"] != json.dumps(asdict(recipe), sort_keys=True):
+        raise BadInputError("checkpoint of another recipe", where=str(path), mend="Choose another --out.")
+    tensors = load_file(path)
+    step = int(metadata["step"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"weight/{name}"])
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": tensors[f"exp_avg/{name}"],
+                "exp_avg_sq": tensors[f"exp_avg_sq/{name}"],
+            }
+    log.info("going on from step %d", step)
+    return step
