@@ -1,0 +1,31 @@
+"""Where a model's files are: the shipped tiny society by name, anything else by folder."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from arkloom.errors import BadInputError
+
+TINY = "tiny"
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model in Hugging Face layout.
+
+    Args:
+        name: ``tiny`` (shipped with the package) or the path of a folder.
+
+    Raises:
+        BadInputError: No such folder, or it lacks its config or its tokenizer.
+    """
+    folder = Path(str(files("arkloom") / "tiny" / "weights")) if name == TINY else Path(name).expanduser()
+    if not folder.is_dir():
+        raise BadInputError(f"no model {name!r}", mend=f"Give {TINY!r} or a folder that holds a model.")
+    if not (folder / "config.json").is_file():
+        raise BadInputError("model folder without config.json", where=str(folder))
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
+        raise BadInputError(
+            "model folder without tokenizer", where=str(folder), mend="Copy tokenizer.json next to config.json."
+        )
+    return folder
