@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_BOX = re.compile(r"\\f?boxed\s*\{(.*)\}", re.DOTALL)
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -19,20 +20,35 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°|\\degree(?![a-zA-Z])", ""),
         (r"\\?[$€£¥₹]", ""),
         (r"\\%", "%"),
+        (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])|π", r"\\pi "),
+        (r"(?<![\\a-zA-Z])(?:oo|infinity)(?![a-zA-Z])|∞", r"\\infty "),
+        (r"√\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
+        (r"√\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     )
 )
 # \frac43, \frac 59, \frac{270}7 and \frac4{3}: TeX takes one character where braces are left out.
-_ARGUMENT = r"(\{[^{}]*\}|[0-9a-zA-Z])"
+_ARGUMENT = r"(\{[^{}]*\}|[0-9a-zA-Z]|\\[a-zA-Z]+)"
 _FRAC = re.compile(rf"\\frac\s*{_ARGUMENT}\s*{_ARGUMENT}")
 _TEXT_COMMAND = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}"
 _WHOLE_TEXT = re.compile(rf"(?:{_TEXT_COMMAND}\s*)+")
 _TEXT = re.compile(_TEXT_COMMAND)
 _UNIT = re.compile(rf"(?<=[0-9)}}%a-zA-Z])\s*{_TEXT_COMMAND}\s*(?:\^\s*\{{?\d\}}?)?\s*$")
+# "18 dollars", "5 square units": words of three letters or more behind a number, but no scale.
+_WORD_UNIT = re.compile(
+    r"(?<=[0-9%])\s(?!(?:hundred|thousand|[mbtr]illion)\b)[a-zA-Z]{3,}(?:\s[a-zA-Z]{2,}){0,4}$"
+)
 _EMPTY_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*\}")
 
 
 def _braced(argument: str) -> str:
     return argument if argument.startswith("{") else f"{{{argument}}}"
+
+
+def _unwrapped(text: str) -> str:
+    """Without one layer of delimiters, box and closing dot around the whole text."""
+    text = strip_math(text.strip().rstrip(".").strip())
+    box = _BOX.fullmatch(text)
+    return (box[1] if box else text).strip().rstrip(".").strip()
 
 
 def strip_math(text: str) -> str:
@@ -51,13 +67,14 @@ def plain(text: str) -> str:
     >>> plain(r"$\left( 3, \dfrac{1}{2} \right)$.")
     '( 3, \\frac{1}{2} )'
     """
-    text = strip_math(strip_math(text.strip().rstrip(".").strip()).rstrip(".").strip())
+    text = _unwrapped(_unwrapped(text))
     for pattern, replacement in _PLAIN:
         text = pattern.sub(replacement, text)
     text = _FRAC.sub(lambda found: rf"\frac{_braced(found[1])}{_braced(found[2])}", text)
     text = _EMPTY_TEXT.sub("", text).strip()
-    text = _UNIT.sub("", text) if not _WHOLE_TEXT.fullmatch(text) else text
-    return re.sub(r"\s+", " ", text).strip()
+    if not _WHOLE_TEXT.fullmatch(text):
+        text = _UNIT.sub("", text)
+    return _WORD_UNIT.sub("", re.sub(r"\s+", " ", text).strip())
 
 
 def is_text(text: str) -> bool:
@@ -68,4 +85,5 @@ def is_text(text: str) -> bool:
 def words(text: str) -> str:
     r"""The words of an answer, case, ``\text{…}`` and outer punctuation removed."""
     bare = _TEXT.sub(lambda found: found[1], text)
-    return re.sub(r"\s+", " ", bare).strip(" .,;:!()\"'").casefold()
+    spaced = re.sub(r"\s*([,;])\s*", r"\1 ", bare)
+    return re.sub(r"\s+", " ", spaced).strip(" .,;:!()\"'").casefold()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from arkloom.answers import marked, symbolic
-from arkloom.answers.exact import MAX_LENGTH, exact
-from arkloom.answers.latex import is_text, plain, strip_math, words
+from arkloom.answers import equality, marked, symbolic
+from arkloom.answers.exact import exact
+from arkloom.answers.latex import plain, strip_math
 from arkloom.answers.number import last_number
 
 _INLINE = re.compile(r"\$\$?([^$\n]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
-_BASE = re.compile(r"([0-9A-Fa-f]+)\s?_\s?\{?\s?(\d{1,2})\s?\}?")
 _DISPLAY_END = re.compile(r"\s*(?:\$\$?|\\\]|\\\)|\*\*)\s*$")
 
 
@@ -51,12 +50,7 @@ class Math:
 
     def score(self, answer: str, gold: str) -> float:
         """1.0 when both denote the same object."""
-        left, right = exact(answer), exact(gold)
-        if left and right:
-            return float(left.equals(right))
-        if max(len(answer), len(gold)) > MAX_LENGTH:
-            return 0.0
-        return float(_same_form(plain(answer), plain(gold)))
+        return float(equality.same(answer, gold))
 
     def same(self, a: str, b: str) -> bool:
         """Whether both denote the same object."""
@@ -69,19 +63,6 @@ class Math:
         if symbolic.refused(gold):
             return "it is too long or too deep to be graded"
         return None if gold.count("{") == gold.count("}") else "its braces do not match"
-
-
-def _same_form(a: str, b: str) -> bool:
-    if a and a == b:  # an expression is itself; that it differs from another is never read off the text
-        return True
-    if is_text(a) or is_text(b):
-        return bool(words(a)) and words(a) == words(b)
-    bases = _BASE.fullmatch(a), _BASE.fullmatch(b)
-    if bases[0] and bases[1]:
-        return bases[0].groups() == bases[1].groups()
-    if bases[0] or bases[1]:  # 52_8 against 52: the base may be left out, the digits may not differ
-        return (bases[0][1] if bases[0] else a) == (bases[1][1] if bases[1] else b)
-    return symbolic.same(a, b)
 
 
 MATH = Math()

@@ -11,12 +11,13 @@ from arkloom.answers.latex import plain, words
 _RANGE = "A-J"
 _WRAPPED = re.compile(
     rf"[(\[]\s*\**([{_RANGE}{_RANGE.lower()}])\**\s*[)\]]"  # (B) [b]
+    rf"|(?<![^\s*])([{_RANGE}])\)(?=[\s*]|$)"  # B) text
     rf"|\*\*\s*\(?([{_RANGE}])\b\)?(?=[^*\n]{{0,200}}\*\*)"  # **B** **B. text**
-    rf"|(?:^|\n)\s*(?:[-*]\s*)?([{_RANGE}])(?=[.):](?:\s|$)|\s*$|\s*\n)"  # a line "B. text", "B) text" or "B"
+    rf"|(?:^|\n)\s*(?:[-*]\s*)?([{_RANGE}])(?=[.:](?:\s|$)|\s*$|\s*\n)"  # a line "B. text" or "B"
     rf"|(?i:\b(?:option|choice|letter)\b)\s*[:\"'“]?\s*([{_RANGE}])\b"  # option B
 )
 _BARE = re.compile(rf"(?<![\w'’\-\\])([{_RANGE}])(?![\w'’\-])")
-_ARTICLE = re.compile(r"A\s+[a-z]|I\s+[a-z]")
+_ARTICLE = re.compile(r"A\s+[a-z]|I\b")  # an article or a pronoun, not an option
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _LOWER = re.compile(rf"\s*[\"'“]?([{_RANGE.lower()}])[\"'”]?\s*[.)]?\s*$")
 

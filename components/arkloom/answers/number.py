@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from arkloom.answers import exact as _exact
-from arkloom.answers import marked, symbolic
+from arkloom.answers import equality, marked
+from arkloom.answers.exact import MAX_LENGTH, Exact, exact
 
 _CURRENCY = r"(?:\\?[$€£¥₹]\s?)"
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?![\d])|\d+)"
@@ -28,6 +28,8 @@ _GLUE = (
     (re.compile(r"(\\(?!frac|[dtc]frac)[a-zA-Z]+)(?=\d)"), r"\1 "),
 )
 _SHORT_FRACTION = re.compile(r"\\[dtc]?frac\s*(\d)\s*(\d)")
+# A box copied from the instruction states nothing.
+_PLACEHOLDERS = frozenset({"answer", "number", "your answer", "final answer", "..."})
 _UNIT = re.compile(r"(?<=[\d%])\s*[A-Za-z][A-Za-z /]{0,40}\.?$")
 
 
@@ -48,7 +50,7 @@ def _written(found: re.Match[str]) -> str | None:
     body = body if parts["mixed"] else re.sub(r"\s", "", body)
     sign = "-" if "-" in (parts["sign"] + parts["inner"]).replace("−", "-") else ""
     text = f"{sign}{body}{'%' if parts['percent'] else ''}"
-    return text if len(text) <= _exact.MAX_LENGTH and _exact.exact(text) is not None else None
+    return text if len(text) <= MAX_LENGTH and exact(text) is not None else None
 
 
 def first_number(statement: str) -> str | None:
@@ -81,9 +83,13 @@ class Number:
     def extract(self, text: str) -> str | None:
         r"""Last ``\boxed{}``, else ``####``, else "answer is …", else the last number."""
         text = marked.tail(text)
-        for statement in marked.statements(text):
-            if number := first_number(statement):
-                return number
+        for content in marked.boxed(text):
+            if content and content.casefold() not in _PLACEHOLDERS:
+                return first_number(content)  # a box that holds words says that there is no number
+        for source in (marked.hashed, marked.said):
+            for statement in source(text):
+                if number := first_number(statement):
+                    return number
         return last_number(text)
 
     def key(self, answer: str) -> str | None:
@@ -96,7 +102,7 @@ class Number:
         left, right = self._read(answer), self._read(gold)
         if left and right:
             return float(left.equals(right))
-        return float(symbolic.same(answer, gold))
+        return float(equality.same(answer, gold))
 
     def same(self, a: str, b: str) -> bool:
         """Whether both are the same number."""
@@ -104,14 +110,14 @@ class Number:
 
     def check_gold(self, gold: str) -> str | None:
         """A gold must be one plain number."""
-        return None if _exact.exact(gold) else "it is not a number"
+        return None if exact(gold) else "it is not a number"
 
     @staticmethod
-    def _read(text: str) -> _exact.Exact | None:
+    def _read(text: str) -> Exact | None:
         """The number, a unit behind it left out ("17 hours")."""
-        if len(text) > _exact.MAX_LENGTH:
+        if len(text) > MAX_LENGTH:
             return None
-        return _exact.exact(text) or _exact.exact(_UNIT.sub("", text.strip()))
+        return exact(text) or exact(_UNIT.sub("", text.strip()))
 
 
 NUMBER = Number()

@@ -30,7 +30,7 @@ def register(answer_type: AnswerType) -> AnswerType:
     Raises:
         BadInputError: The object lacks part of the protocol.
     """
-    checked = _checked(answer_type, where=type(answer_type).__name__)
+    checked = _checked(answer_type, where=getattr(answer_type, "name", type(answer_type).__name__))
     _registered[checked.name] = checked
     get.cache_clear()
     return checked

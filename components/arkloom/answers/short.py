@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from arkloom.answers import marked
-from arkloom.answers.latex import words
 
 _MAX_TOKENS = 1_000
 _ARTICLES = frozenset({"a", "an", "the"})
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|emph)\s*\{([^{}]*)\}")
 _WRAPPING = " \t*_\"'“”`"
 
 
@@ -70,13 +70,10 @@ class Short:
 
 
 def _bare(text: str) -> str:
-    text = re.sub(r"\s+", " ", text).strip(_WRAPPING).rstrip(".").strip(_WRAPPING)
-    return words_kept(text)
-
-
-def words_kept(text: str) -> str:
-    r"""``\text{Paris}`` as ``Paris``: formatting commands removed, case kept."""
-    return re.sub(r"\\(?:text|textbf|mathrm|emph)\s*\{([^{}]*)\}", r"\1", text).strip() if words(text) else ""
+    """One line without quotes, emphasis, formatting commands and closing dot; empty if no word is left."""
+    line = _COMMAND.sub(r"\1", re.sub(r"\s+", " ", text))
+    line = line.strip(_WRAPPING).rstrip(".").strip(_WRAPPING)
+    return line if any(character.isalnum() for character in line) else ""
 
 
 SHORT = Short()

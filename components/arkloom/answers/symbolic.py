@@ -21,6 +21,7 @@ _START_LIMIT_S = 120.0
 _MEMORY_BYTES = 1 << 30
 _MAX_LENGTH = 1_000
 _MAX_DEPTH = 30
+_MAX_PAIRS = 8
 _MAX_DIGITS = 400
 _LONG_NUMBER = re.compile(rf"\d{{{_MAX_DIGITS + 1},}}")
 # Exponents of six digits and more: the power itself would fill the worker's memory.
@@ -63,12 +64,15 @@ class SymbolicGrader:
         self._process: subprocess.Popen[bytes] | None = None
         self._pending = b""
 
-    def same(self, a: str, b: str) -> bool:
-        """Whether two expressions are equal; False when refused, out of time or out of memory."""
-        if refused(a) or refused(b):
+    def same(self, *pairs: tuple[str, str]) -> bool:
+        """Whether both expressions of every pair are equal, all within one limit.
+
+        False when refused, out of time or out of memory.
+        """
+        if len(pairs) > _MAX_PAIRS or any(refused(text) for pair in pairs for text in pair):
             return False
         with self._lock:
-            return self._ask(a, b)
+            return self._ask(pairs)
 
     def close(self) -> None:
         """End the worker; a later question starts another."""
@@ -84,9 +88,9 @@ class SymbolicGrader:
             process.stdout.close()
             process.returncode = 0  # not our child: nothing to wait for
 
-    def _ask(self, a: str, b: str) -> bool:
+    def _ask(self, pairs: tuple[tuple[str, str], ...]) -> bool:
         self.counts.asked += 1
-        request = json.dumps({"a": a, "b": b}).encode() + b"\n"
+        request = json.dumps({"pairs": pairs}).encode() + b"\n"
         for attempt in (1, 2):  # an idle worker may have been killed from outside: ask a new one, once
             process = self._running()
             try:
@@ -120,6 +124,7 @@ class SymbolicGrader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONHASHSEED": "0"},  # the same question, the same verdict
             start_new_session=True,  # an interrupt from the keyboard is the parent's to handle
         )
         self.counts.started += 1
@@ -175,13 +180,10 @@ atexit.register(GRADER.close)
 os.register_at_fork(after_in_child=GRADER.forget)
 
 
-@lru_cache(maxsize=65_536)
-def _cached(a: str, b: str) -> bool:
-    return GRADER.same(a, b)
+@lru_cache(maxsize=16_384)
+def same(*pairs: tuple[str, str]) -> bool:
+    """Whether both expressions of every pair are equal, remembered.
 
-
-def same(a: str, b: str) -> bool:
-    """Whether two expressions are equal, remembered; hostile input costs at most the limit, and is not."""
-    if refused(a) or refused(b):
-        return False
-    return _cached(a, b)
+    Hostile input costs at most the limit, and is not equal to anything.
+    """
+    return GRADER.same(*pairs)

@@ -2,11 +2,12 @@
 
 ``math-verify`` limits its own time with SIGALRM, which works in the main thread of a process only and
 not inside long C calls. Here its limits are off; the parent kills this process when an answer takes too
-long. One JSON object a line: ``{"a": str, "b": str}`` in, ``{"same": bool}`` out.
+long. One JSON object a line: ``{"pairs": [[a, b], …]}`` in, ``{"same": bool}`` out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -47,8 +48,9 @@ def _private_stdout() -> Any:
 def main() -> int:
     """Answer requests until the input ends. Arguments: memory limit in bytes, alarm in seconds."""
     memory, alarm = int(sys.argv[1]), float(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):  # not every system limits the address space
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Should the parent die while an answer is graded, nobody is left to kill this process but itself.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     replies = _private_stdout()
@@ -57,7 +59,7 @@ def main() -> int:
     for line in sys.stdin:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, alarm)
-        verdict = same(request["a"], request["b"])
+        verdict = all(same(a, b) for a, b in request["pairs"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         replies.write(json.dumps({"same": verdict}) + "\n")
         replies.flush()
