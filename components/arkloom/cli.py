@@ -7,7 +7,9 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import yaml
 from rich.console import Console
@@ -19,7 +21,9 @@ from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
 from arkloom.stage import main as run_stage
 from arkloom.store import open_store
 
-_Commands = argparse._SubParsersAction  # the type of add_subparsers() has no public name
+_Commands: TypeAlias = (
+    "argparse._SubParsersAction[argparse.ArgumentParser]"  # add_subparsers() gives no public type
+)
 STAGES = ("prepare", "debate", "filter", "sft", "evaluate")
 
 _EPILOG = """\
@@ -106,9 +110,11 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _tiny_train(options: argparse.Namespace) -> int:
-    from arkloom.tiny.train import train  # noqa: PLC0415 - loads torch
+    from arkloom.tiny.train import Recipe, train  # noqa: PLC0415 - loads torch
 
-    train(options.out, steps=options.steps, seed=options.seed)
+    default = Recipe()
+    steps, seed = options.steps or default.steps, default.seed if options.seed is None else options.seed
+    print(train(options.out, replace(default, steps=steps, seed=seed)))
     return EXIT_DONE
 
 
@@ -194,8 +200,8 @@ def _add_tiny(commands: _Commands) -> None:
     parts = tiny.add_subparsers(title="commands", required=True, metavar="COMMAND")
     train = parts.add_parser("train", help="pre-train the tiny model from scratch, seeded (some 20 minutes)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
-    train.add_argument("--steps", type=int, default=6000, help="optimiser steps (default: %(default)s)")
-    train.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    train.add_argument("--steps", type=int, help="optimiser steps (default: those of the shipped weights)")
+    train.add_argument("--seed", type=int, help="default: that of the shipped weights")
     train.add_argument("--debug", action="store_true", help="show tracebacks")
     train.set_defaults(command=_tiny_train)
     check = parts.add_parser("check", help="does a debater weigh its peers, or know the truth?")

@@ -63,3 +63,16 @@ def edges(nodes: Iterable[Node]) -> Iterator[tuple[str, str, str]]:
     for node in nodes:
         for port, parent in node.inputs.items():
             yield parent, node.name, port
+
+
+def ancestors(node: Node, chain: Iterable[Node]) -> set[str]:
+    """Names of all nodes that a node depends on, directly or not."""
+    by_name = {other.name: other for other in chain}
+    found: set[str] = set()
+    waiting = list(node.inputs.values())
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += by_name[name].inputs.values()
+    return found

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from arkloom.chains.board import Board
-from arkloom.chains.graph import Chain, Node
+from arkloom.chains.graph import Chain, Node, ancestors
 from arkloom.config import RunConfig
 from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
 from arkloom.store import Manifest, Store
@@ -54,6 +54,7 @@ class Runner:
     run: str
     folder: Path
     stop: threading.Event = field(default_factory=threading.Event)
+    _threads: dict[str, int] = field(default_factory=dict, init=False)
 
     def walk(self, chain: Chain, board: Board) -> dict[str, Manifest]:
         """Run every node, parents first; returns the manifests by node.
@@ -64,6 +65,7 @@ class Runner:
             ArkloomError: A stage failed; its message is repeated.
         """
         self._write_config()
+        self._threads = {node.name: _threads(self.config, node, chain) for node in chain}
         waiting, running, done = list(chain), list[_Running](), dict[str, Manifest]()
         try:
             while waiting or running:
@@ -97,6 +99,7 @@ class Runner:
     def _start(self, node: Node, done: Mapping[str, Manifest]) -> _Running:
         python = self.config.runtime.python.get(node.stage, sys.executable)
         command = [python, "-m", f"arkloom.{node.stage}", "--config", str(self._config_file)]
+        command += ["--set", f"runtime.threads={self._threads[node.name]}"]
         command += [part for text in node.overrides for part in ("--set", text)]
         command += [
             part for port, name in node.inputs.items() for part in ("--input", f"{port}={done[name].uri}")
@@ -138,6 +141,18 @@ class Runner:
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def _threads(config: RunConfig, node: Node, chain: Chain) -> int:
+    """Torch threads of a node: all cores where nothing can run beside it, else its share.
+
+    Decided from the chain alone, never from what happens to run: a resumed run must add up its numbers
+    in the same order as an uninterrupted one.
+    """
+    cores = os.cpu_count() or 1
+    relatives = ancestors(node, chain) | {n.name for n in chain if node.name in ancestors(n, chain)}
+    alone = len(relatives) == len(chain) - 1
+    return config.runtime.threads or max(1, cores // (1 if alone else config.runtime.parallel))
 
 
 def _offline() -> str:

@@ -43,7 +43,12 @@ def run(
     folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
     student = load(folder)
     found = read_rows(inputs["rows"].file(ROWS), student.tokenizer, config.sft.max_tokens)
-    rows = _matched(config, found, inputs.get("match"), student)
+    partner = _partner(config, inputs.get("match"), student)
+    if partner is not None and not config.sft.match and len(found) <= partner:
+        return StageReport(
+            kind=KIND, absent="the cut to the partner's rows drops none of these: same as the cut arm"
+        )
+    rows = cut(found, partner, config.seed) if config.sft.match and partner is not None else found
     if not rows.examples:
         return StageReport(kind=KIND, absent=_why_none(found, config))
     curve = _train(config, student, rows, outputs, context)
@@ -78,12 +83,11 @@ def _quieten(config: RunConfig) -> None:
     torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
 
 
-def _matched(config: RunConfig, rows: Rows, partner: Artifact | None, student: Student) -> Rows:
-    """Both arms of a comparison learn from the same number of rows; an absent partner has no say."""
-    if not config.sft.match or partner is None or partner.absent:
-        return rows
-    other = read_rows(partner.file(ROWS), student.tokenizer, config.sft.max_tokens)
-    return cut(rows, len(other), config.seed)
+def _partner(config: RunConfig, partner: Artifact | None, student: Student) -> int | None:
+    """The number of rows of the other arm of a comparison; an absent partner has no say."""
+    if partner is None or partner.absent:
+        return None
+    return len(read_rows(partner.file(ROWS), student.tokenizer, config.sft.max_tokens))
 
 
 def _why_none(found: Rows, config: RunConfig) -> str:
