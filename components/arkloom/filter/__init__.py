@@ -1,0 +1,1 @@
+"""Stage ``filter``: which traces of a debate log are worth learning."""

@@ -1,0 +1,1 @@
+"""What a debate log shows: trajectories and their classes, deliberation gain, importers of foreign logs."""

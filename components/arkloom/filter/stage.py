@@ -1,0 +1,129 @@
+"""Stage ``filter``: debates in, training rows and a report out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from arkloom.config import RunConfig
+from arkloom.filter.filtering import Filter, Outcome, run_filter
+from arkloom.filter.overlap import Evaluation
+from arkloom.jsonl import read_records, write_records
+from arkloom.prompts import Prompts
+from arkloom.records import Problem
+from arkloom.stage import Context, Stage, StageReport
+from arkloom.store import Artifact, Workspace
+from arkloom.traces.importers import read_log
+
+EVALUATION = ("test.jsonl", "validation.jsonl")
+
+
+def run(
+    config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
+) -> StageReport:
+    """Filter one log of debates; absent where no trace is worth learning."""
+    debates, problems = inputs["debates"], inputs["problems"]
+    for parent in (debates, problems):
+        if parent.absent is not None:
+            return StageReport(kind="rows", absent=f"no debates: {parent.absent}")
+    evaluation = [
+        problem
+        for name in EVALUATION
+        if (problems.folder / name).exists()
+        for problem in read_records(problems.folder / name, Problem)
+    ]
+    training = problems.folder / "train.jsonl"
+    known = {problem.id: problem for problem in read_records(training, Problem)} if training.exists() else {}
+    report = filter_log(
+        debates.folder, outputs.folder, config, evaluation=evaluation, problems=known, context=context
+    )
+    rows = report["rows"]
+    if rows["rsft"] == 0:
+        return StageReport(kind="rows", absent=_nothing(report))
+    return StageReport(kind="rows", metrics=_metrics(report))
+
+
+def filter_log(
+    log: Path,
+    out: Path,
+    config: RunConfig,
+    *,
+    evaluation: Iterable[Problem] = (),
+    problems: Mapping[str, Problem] | None = None,
+    context: Context | None = None,
+    format_name: str | None = None,
+) -> dict[str, Any]:
+    """Filter any log of debates, without a store.
+
+    Args:
+        log: A log or folder in a known format (``traces.importers``).
+        out: Folder that gets ``rsft``, ``da``, ``prm`` and ``prompts`` ``.jsonl`` and the report.
+        config: Sections ``filter`` and ``prompts`` count.
+        evaluation: Problems that no row may overlap with.
+        problems: Training problems by id, where they are at hand.
+        context: For progress, and to stop early.
+        format_name: Format of the log; recognised where it is None.
+
+    Returns:
+        The report, as written to ``report.json``.
+
+    Raises:
+        BadInputError: The log cannot be read, or holds no debate.
+    """
+    chosen = Filter(
+        config.filter,
+        Prompts(config.prompts.profile, config.prompts.layout),
+        Evaluation(evaluation, config.filter.decontaminate_ngram),
+        problems,
+    )
+    records = list(read_log(log, format_name))
+    task = context.progress.add("debates", len(records)) if context else None
+
+    def after_each() -> None:
+        if task is not None:
+            task.advance()
+
+    outcome = run_filter(records, chosen, after_each)
+    if context is not None:
+        context.check()
+    _write(outcome, out)
+    return outcome.report
+
+
+def _write(outcome: Outcome, out: Path) -> None:
+    write_records(out / "rsft.jsonl", outcome.rsft)
+    write_records(out / "da.jsonl", outcome.da)
+    write_records(out / "prm.jsonl", outcome.prm)
+    write_records(out / "prompts.jsonl", outcome.prompts)
+    (out / "report.json").write_text(
+        json.dumps(outcome.report, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8"
+    )
+
+
+def _metrics(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "rows": report["rows"]["rsft"],
+        "yield": report["yield"],
+        "corrective_rows": report["rows"]["corrective"],
+        "classes": report["classes"],
+        "rejected": {name: count for name, count in report["rejected"].items() if count},
+        "row_precision": report["row_precision"],
+        "pseudo_label_precision": report["pseudo_label_precision"],
+    }
+
+
+def _nothing(report: Mapping[str, Any]) -> str:
+    reasons = {name: count for name, count in report["turns"].items() if count and name != "all"}
+    told = ", ".join(f"{name} {count}" for name, count in sorted(reasons.items(), key=lambda e: -e[1]))
+    return f"no trace is worth learning ({told or 'the log is empty'})"
+
+
+STAGE = Stage(
+    name="filter",
+    schema=1,
+    sections=("filter", "prompts"),
+    inputs=("debates", "problems"),
+    run=run,
+)

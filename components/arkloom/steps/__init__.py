@@ -1,0 +1,1 @@
+"""Steps of a trace: where each ends, and what it computes."""
