@@ -1,0 +1,96 @@
+"""Which arms are compared, which model each one is, and why an arm is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from arkloom.canonical import digest
+from arkloom.config import ModelConfig, RunConfig
+from arkloom.engines.digests import model_digest
+from arkloom.engines.models import model_folder
+from arkloom.errors import BadInputError
+from arkloom.store import Artifact
+
+BASE, VOTE, DEBATE = "base", "vote", "debate"
+PLAYED = (BASE, VOTE, DEBATE)
+PORTS = ("problems", "debates", "rows")  # inputs that are no arm
+_NOTES = ("training.json",)  # beside the weights in a model artifact; says nothing of what it answers
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights that answer: how an engine opens them, and their identity.
+
+    Attributes:
+        source: A model setting, or the folder of a model artifact.
+        digest: Equal for equal weights and tokenizer, whatever made them: such models answer test once.
+    """
+
+    source: ModelConfig | Path
+    digest: str
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder."""
+        return self.source if isinstance(self.source, Path) else model_folder(self.source.name)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What will be played, in the order of the report.
+
+    Attributes:
+        names: Arms to play.
+        students: Models of the student arms among them.
+        absent: Arms that cannot be played, with the reason.
+    """
+
+    names: tuple[str, ...]
+    students: dict[str, Model]
+    absent: dict[str, str]
+
+
+def connect(config: RunConfig, inputs: Mapping[str, Artifact]) -> Arms:
+    """Match the wanted arms with the connected models; every connected model is an arm.
+
+    Raises:
+        BadInputError: A port carries the name of an arm that evaluation plays itself.
+    """
+    ports = [port for port in inputs if port not in PORTS]
+    for port in ports:
+        if port in PLAYED:
+            raise BadInputError(
+                f"{port!r} is played by evaluation and takes no model", where="stage evaluate"
+            )
+    wanted = list(dict.fromkeys([*config.evaluate.arms, *ports]))
+    names, students, absent = [], {}, {}
+    for arm in wanted:
+        if arm in PLAYED:
+            names.append(arm)
+        elif arm not in inputs:
+            absent[arm] = "not connected"
+        elif reason := inputs[arm].absent:
+            absent[arm] = reason
+        else:
+            names.append(arm)
+            students[arm] = Model(inputs[arm].folder, artifact_digest(inputs[arm]))
+    return Arms(tuple(names), students, absent)
+
+
+def configured(setting: ModelConfig) -> Model:
+    """The model that a setting names."""
+    return Model(setting, model_digest(setting.model_dump(mode="json")))
+
+
+def artifact_digest(artifact: Artifact) -> str:
+    """Digest over the weights, configuration and tokenizer of a model artifact."""
+    return digest(
+        [
+            [entry.path, entry.sha256]
+            for entry in artifact.manifest.files
+            if entry.path.endswith(_MODEL_SUFFIXES) and entry.path not in _NOTES
+        ]
+    )

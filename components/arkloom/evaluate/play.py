@@ -1,0 +1,178 @@
+"""Lets every arm answer, each through the same protocol, prompts and extractors.
+
+Every set of answers is a debate log of its own, so a killed evaluation goes on where it stands and
+ends with the same answers. Logs are named by the model's digest: arms with equal weights share their
+answers, and no model sees the test problems twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from arkloom.config import ModelConfig, RunConfig
+from arkloom.engines import open_engine
+from arkloom.engines.protocol import Engine
+from arkloom.evaluate.answers import Answers, agent_answers, by_problem, group_answers
+from arkloom.evaluate.arms import Model
+from arkloom.protocol.log import DebateLog, Timing
+from arkloom.protocol.scheduler import hold
+from arkloom.protocol.society import Society, society, soloists
+from arkloom.records import Debate, ModelRef, Problem
+from arkloom.stage import Context
+from arkloom.store import Workspace
+from arkloom.store.local import write_atomic
+
+TEST_DEBATES = "test-debates"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one arm did.
+
+    Attributes:
+        test: Its answers to the test problems (greedy for a model alone).
+        model: Who answered.
+        sampled: Its answers under other seeds at the evaluation's temperature.
+        validation: Greedy answers to the validation problems; students only.
+        latency: Seconds an answer takes with nothing else in the engine, one a problem.
+        debates: The records behind ``test``.
+    """
+
+    test: Answers
+    model: Model
+    sampled: tuple[Answers, ...] = ()
+    validation: Answers | None = None
+    latency: tuple[float, ...] = ()
+    debates: tuple[Debate, ...] = ()
+
+
+@dataclass
+class Player:
+    """Plays arms one after another with one model in memory at a time."""
+
+    config: RunConfig
+    test: Sequence[Problem]
+    validation: Sequence[Problem]
+    outputs: Workspace
+    context: Context
+    _engine: Engine | None = field(default=None, init=False)
+    _opened: str = field(default="", init=False)
+
+    def alone(self, arm: str, model: Model, *, validate: bool) -> Played:
+        """One model without persona: greedy, sampled, and its latency."""
+        settings = self.config.evaluate
+        reference = _reference(model)
+        greedy = soloists(self.config, reference, 1, 0.0, self.config.seed)
+        log = f"{model.digest[:16]}-greedy"
+        asked = [*self.test, *self.validation] if validate else list(self.test)
+        debates = self._answers(arm, log, asked, greedy, model)
+        sampled: tuple[Answers, ...] = ()
+        if settings.seeds:
+            many = soloists(self.config, reference, settings.seeds, settings.temperature, self.config.seed)
+            drawn = self._answers(f"{arm} sampled", f"{model.digest[:16]}-sampled", self.test, many, model)
+            sampled = tuple(
+                agent_answers(f"{arm}@T={settings.temperature:g}", seed, seed, drawn, self.test)
+                for seed in range(settings.seeds)
+            )
+        return Played(
+            test=group_answers(arm, self.config.seed, debates, self.test),
+            model=model,
+            sampled=sampled,
+            validation=group_answers(arm, self.config.seed, debates, self.validation) if validate else None,
+            latency=self._latency(log, greedy, model),
+        )
+
+    def vote(self, arm: str, model: Model, voices: int) -> Played:
+        """Self-consistency: the majority of independent answers at the debate's temperature."""
+        crowd = soloists(
+            self.config, _reference(model), voices, self.config.debate.temperature, self.config.seed
+        )
+        log = f"{model.digest[:16]}-vote-{voices}"
+        debates = self._answers(arm, log, self.test, crowd, model)
+        return Played(
+            test=group_answers(arm, self.config.seed, debates, self.test),
+            model=model,
+            latency=self._latency(log, crowd, model),
+        )
+
+    def debate(self, arm: str, model: Model) -> Played:
+        """The teachers' society on the test problems; its records are published."""
+        teachers = society(self.config)
+        debates = self._answers(arm, TEST_DEBATES, self.test, teachers, model, publish=True)
+        return Played(
+            test=group_answers(arm, self.config.seed, debates, self.test),
+            model=model,
+            latency=self._latency(TEST_DEBATES, teachers, model),
+            debates=tuple(debates[problem.id] for problem in self.test),
+        )
+
+    def close(self) -> None:
+        """Free the model in memory."""
+        if self._engine is not None:
+            asyncio.run(self._engine.close())
+        self._engine, self._opened = None, ""
+
+    def _answers(
+        self,
+        arm: str,
+        name: str,
+        problems: Sequence[Problem],
+        speakers: Society,
+        model: Model,
+        publish: bool = False,
+    ) -> Mapping[str, Debate]:
+        scratch = self.outputs.scratch / "answers" / name
+        log = DebateLog(self.outputs.folder, scratch, self.config.runtime.shard_size, name=TEST_DEBATES)
+        done = {problem for problem, seed in log.done if seed == speakers.seed}
+        task = self.context.progress.add(arm, len(problems), len(done))
+        if len(done) < len(problems):
+
+            def record(debate: Debate, timing: Timing) -> None:
+                log.append(debate, timing)
+                task.advance(1)
+
+            hold(
+                problems,
+                speakers,
+                self._open(model),
+                record,
+                stop=self.context.stop,
+                done=done,
+                stage="evaluate",
+            )
+        self.context.check()
+        if publish:
+            log.finish()
+        answered = by_problem(log.records())
+        log.close()
+        return answered
+
+    def _latency(self, name: str, speakers: Society, model: Model) -> tuple[float, ...]:
+        """Time one problem after another; validation problems, so that test is not asked again."""
+        path = self.outputs.scratch / "latency" / f"{name}.json"
+        if path.exists():
+            return tuple(json.loads(path.read_text()))
+        asked = [*self.validation, *self.test][: self.config.evaluate.latency_problems]
+        seconds = []
+        for problem in asked:
+            start = time.perf_counter()
+            hold([problem], speakers, self._open(model), lambda *_: None, stage="evaluate")
+            seconds.append(time.perf_counter() - start)
+            self.context.check()
+        write_atomic(path, json.dumps(seconds))
+        return tuple(seconds)
+
+    def _open(self, model: Model) -> Engine:
+        if self._engine is None or self._opened != model.digest:
+            self.close()
+            self._engine, self._opened = open_engine(self.config, model.source), model.digest
+        return self._engine
+
+
+def _reference(model: Model) -> ModelRef:
+    name = model.source.name if isinstance(model.source, ModelConfig) else "student"
+    return ModelRef(name=name, revision=model.digest)
