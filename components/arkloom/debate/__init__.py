@@ -1,0 +1,1 @@
+"""Stage ``debate``: problems in, recorded debates (or independent votes) out."""

@@ -1,0 +1,134 @@
+"""Debate every problem of one split, or let agents vote on it, and keep every turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from arkloom.config import RunConfig
+from arkloom.debate.figures import figures
+from arkloom.engines import open_engine
+from arkloom.errors import ArkloomError, BadInputError
+from arkloom.jsonl import read_lines, read_records
+from arkloom.protocol import DebateLog, Society, Timing, hold, read_debates, society
+from arkloom.records import Debate, Problem
+from arkloom.stage import Context, Stage, StageReport
+from arkloom.store import Artifact, Workspace
+from arkloom.telemetry import Task
+
+_PASSES = 2  # a debate whose engine failed is held once more before the stage gives up
+_FOR_GOOD = BadInputError.__name__  # these errors come again however often a debate is held
+
+
+def run(
+    config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
+) -> StageReport:
+    """Hold the debates that ``config.debate`` asks for; goes on where a killed process stopped."""
+    for artifact in inputs.values():
+        if artifact.absent is not None:
+            return StageReport("debates", absent=artifact.absent)
+    file = inputs["problems"].file(f"{config.debate.split}.jsonl")
+    total = sum(1 for _ in read_lines(file))
+    if total == 0:
+        return StageReport("debates", absent=f"the {config.debate.split} split has no problems")
+    rules = _rules(config, inputs.get("budget"))
+    log = DebateLog(outputs.folder, outputs.scratch, config.runtime.shard_size, committed=outputs.checkpoint)
+    try:
+        if len(log.done) < total:
+            _hold_all(config, rules, file, log, context, total)
+        context.check()
+        _refuse_failures(log)
+        log.finish()
+        return StageReport("debates", metrics=figures(log.records()).metrics())
+    finally:
+        log.close()
+
+
+def _rules(config: RunConfig, budget: Artifact | None) -> Society:
+    if config.debate.protocol != "vote":
+        return society(config)
+    voices = society(config, config.debate.voices)
+    return voices if budget is None else replace(voices, budgets=_budgets(budget.folder))
+
+
+def _budgets(folder: Path) -> dict[str, int]:
+    """Completion tokens of each problem's own debate."""
+    spent: dict[str, int] = defaultdict(int)
+    for debate in read_debates(folder):
+        spent[debate.id] += sum(turn.completion_tokens for turn in debate.turns)
+    return dict(spent)
+
+
+def _hold_all(
+    config: RunConfig, rules: Society, file: Path, log: DebateLog, context: Context, total: int
+) -> None:
+    voices = config.debate.voices if config.debate.protocol == "vote" else "teacher"
+    engine = open_engine(config, getattr(config.models, voices))
+    recorder = _Recorder(log, context.progress.add("debates", total, len(log.done)))
+    try:
+        for _ in range(_PASSES):
+            done = {problem for problem, _ in log.done}
+            hold(_problems(file), rules, engine, recorder, stop=context.stop, done=done)
+            if context.stop.is_set() or all(_lasting(debate) for debate in log.errors()):
+                break
+    finally:
+        asyncio.run(engine.close())
+
+
+class _Recorder:
+    """Appends to the log and says how fast and how unanimous the debates are."""
+
+    def __init__(self, log: DebateLog, task: Task) -> None:
+        self._log, self._task = log, task
+        self._start = time.monotonic()
+        self._turns = self._debates = 0
+        self._agreement = 0.0
+
+    def __call__(self, debate: Debate, timing: Timing) -> None:
+        self._log.append(debate, timing)
+        self._turns += len(debate.turns)
+        if debate.error is None:
+            self._debates += 1
+            self._agreement += debate.rounds[-1].agreement
+        rate = self._turns / max(time.monotonic() - self._start, 1e-9)
+        agreement = self._agreement / max(self._debates, 1)
+        self._task.advance(int(debate.error is None), f"{rate:.0f} turns/s, agreement {agreement:.2f}")
+
+
+def _refuse_failures(log: DebateLog) -> None:
+    """Raise when debates failed for a reason that may pass, or when every debate failed.
+
+    A problem that can never be debated (its question does not fit) stays in the artifact with its error.
+    """
+    failed = log.errors()
+    passing = [debate for debate in failed if not _lasting(debate)]
+    if passing:
+        first = passing[0].error
+        raise ArkloomError(
+            f"{len(passing)} debates failed, the first with: {first.message if first else ''}",
+            mend="Run the same command to hold them again",
+        )
+    if failed and not log.done:
+        first = failed[0].error
+        raise BadInputError(f"all {len(failed)} debates failed: {first.message if first else ''}")
+
+
+def _lasting(debate: Debate) -> bool:
+    return debate.error is not None and debate.error.type == _FOR_GOOD
+
+
+def _problems(file: Path) -> Iterator[Problem]:
+    return read_records(file, Problem)
+
+
+STAGE = Stage(
+    name="debate",
+    schema=1,
+    sections=("seed", "prompts", "debate", "models.teacher", "models.student"),
+    inputs=("problems", "budget?"),
+    run=run,
+)

@@ -1,0 +1,265 @@
+"""Holds all debates at once, with no barrier between their rounds.
+
+A debate's next round is asked for as soon as its last turn ends; requests wait in order of arrival and at
+most ``engine.slots`` are in the engine. Problems are read as debates end, so memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from arkloom.engines.protocol import Engine
+from arkloom.errors import ArkloomError, BadInputError
+from arkloom.protocol.judging import judge
+from arkloom.protocol.log import Timing, TurnTiming
+from arkloom.protocol.society import Society
+from arkloom.protocol.turns import Talk, finished_turn, turn_request
+from arkloom.protocol.votes import decide, tally, unanimous
+from arkloom.records import Agent, Debate, DebateError, Problem, Stop, Turn
+from arkloom.telemetry import metrics
+
+Recorder = Callable[[Debate, Timing], None]
+_POLL_S = 0.1  # how often a stop is looked for
+_LEAST_OPEN = 16
+
+
+def hold(
+    problems: Iterable[Problem],
+    society: Society,
+    engine: Engine | Mapping[str, Engine],
+    record: Recorder,
+    *,
+    stop: threading.Event | None = None,
+    done: Collection[str] = (),
+    stage: str = "debate",
+) -> None:
+    """Debate every problem and give each debate to ``record`` as it ends, in no fixed order.
+
+    Args:
+        problems: Read one by one as debates end.
+        society: Who debates, and how.
+        engine: Serves every agent, or one engine for each ``Agent.model``.
+        record: Called in this thread.
+        stop: Set from outside to end early; debates in flight are dropped.
+        done: Ids of problems that have a record; they are not debated again.
+        stage: Label of the metrics.
+
+    A turn that raises an ``ArkloomError`` ends its debate, whose record then carries the error.
+
+    Raises:
+        BadInputError: An agent has no engine, or there is no other problem to take shuffled peers from.
+    """
+    engines = engine if isinstance(engine, Mapping) else {agent.model: engine for agent in society.agents}
+    if missing := {agent.model for agent in society.agents} - set(engines):
+        raise BadInputError(f"no engine for the model {sorted(missing)[0]!r}")
+    floor = _Floor(society, engines, record, frozenset(done), stage)
+    asyncio.run(floor.run(_rings(problems, society, frozenset(done)), stop or threading.Event()))
+
+
+def _rings(
+    problems: Iterable[Problem], society: Society, done: frozenset[str]
+) -> Iterator[tuple[Problem, ...]]:
+    """Problems that are debated together: each alone, or two or three that lend each other their peers.
+
+    Which problems share a ring depends on their order alone. A ring is held whole, even if some of it is
+    done, since the others need its answers.
+    """
+    if society.peers != "shuffled" or society.rounds == 1:
+        yield from ((problem,) for problem in problems if problem.id not in done)
+        return
+    waiting: list[Problem] = []
+    seen = 0
+    for problem in problems:
+        waiting.append(problem)
+        seen += 1
+        if len(waiting) == 4:
+            if any(p.id not in done for p in waiting[:2]):
+                yield tuple(waiting[:2])
+            waiting = waiting[2:]
+    if seen == 1:
+        raise BadInputError("shuffled peers need two problems or more", where="config debate.peers")
+    if any(p.id not in done for p in waiting):
+        yield tuple(waiting)
+
+
+class _Floor:
+    """Where the debates of one call are held."""
+
+    def __init__(
+        self,
+        society: Society,
+        engines: Mapping[str, Engine],
+        record: Recorder,
+        done: frozenset[str],
+        stage: str,
+    ) -> None:
+        self._society, self._engines, self._record, self._done = society, engines, record, done
+        self._gates = {name: asyncio.Semaphore(engine.slots) for name, engine in engines.items()}
+        # Each open debate has a turn to ask for, so twice the slots keep every engine busy.
+        self._room = asyncio.Semaphore(max(_LEAST_OPEN, 2 * sum(e.slots for e in engines.values())))
+        self._open: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._turns = metrics.DEBATE_TURNS.labels(stage)
+
+    async def run(self, rings: Iterator[tuple[Problem, ...]], stop: threading.Event) -> None:
+        watcher = asyncio.create_task(self._watch(stop))
+        try:
+            for ring in rings:
+                await self._room.acquire()
+                if self._closing or stop.is_set():
+                    break
+                self._quiet.clear()
+                task = asyncio.create_task(self._debate(ring))
+                self._open.add(task)
+                task.add_done_callback(self._ended)
+            while self._open and not self._closing:
+                await self._quiet.wait()
+        finally:
+            watcher.cancel()
+            self._close()
+            await asyncio.gather(*self._open, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _watch(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            await asyncio.sleep(_POLL_S)
+        self._close()
+
+    def _close(self) -> None:
+        self._closing = True
+        for task in self._open:
+            task.cancel()
+        self._room.release()
+        self._quiet.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        self._room.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self._close()
+        if not self._open:
+            self._quiet.set()
+
+    async def _debate(self, ring: tuple[Problem, ...]) -> None:
+        started, clock = time.time(), time.monotonic()
+        talks = [Talk(problem, problem.id) for problem in ring]
+        society = self._society
+        if society.protocol == "vote" and society.budgets is not None:
+            await self._draw(talks[0], society.budgets.get(talks[0].id, 0))
+        else:
+            for _ in range(society.rounds):
+                pairs = [(talk, talks[(i + 1) % len(talks)]) for i, talk in enumerate(talks)]
+                await asyncio.gather(*(self._round(*pair) for pair in pairs if not pair[0].over))
+        seconds = time.monotonic() - clock
+        for talk in talks:
+            if talk.id not in self._done:
+                self._finish(talk, started, seconds)
+
+    async def _round(self, talk: Talk, others: Talk) -> None:
+        """Everyone speaks once, having seen complete rounds alone."""
+        society = self._society
+        try:
+            if others.error is not None:
+                raise ArkloomError("the debate that lends its answers failed", where=others.id[:12])
+            spoken = await self._ask(talk, society.agents, others)
+            turns, round_ = await judge(spoken, talk.problem)
+        except ArkloomError as error:
+            talk.error = _error(error)
+            return
+        talk.turns.append(turns)
+        talk.rounds.append(round_)
+        k = len(talk.turns) - 1
+        if society.stop_on_consensus and unanimous(round_):
+            talk.stop = Stop(round=k, reason="consensus")
+        elif k + 1 == society.rounds:
+            talk.stop = Stop(round=k, reason="rounds")
+
+    async def _draw(self, talk: Talk, budget: int) -> None:
+        """Independent answers, agents in turn, until their completion tokens reach the budget.
+
+        An answer has ``max_tokens`` at most, so as many as must still come are asked for together.
+        """
+        society, most = self._society, self._society.sampling.max_tokens
+        turns: list[Turn] = []
+        spent = 0
+        try:
+            while not turns or (spent < budget and len(turns) < society.draws):
+                count = min(max(1, math.ceil((budget - spent) / most)), society.draws - len(turns))
+                agents = _cycle(society, len(turns), count)
+                spoken, _ = await judge(await self._ask(talk, agents, talk), talk.problem)
+                turns.extend(spoken)
+                spent += sum(turn.completion_tokens for turn in spoken)
+            round_ = tally([turn.answer for turn in turns], talk.problem.answer_type)
+        except ArkloomError as error:
+            talk.error = _error(error)
+            return
+        talk.turns.append(tuple(turns))
+        talk.rounds.append(round_)
+        talk.stop = Stop(round=0, reason="rounds")
+
+    async def _ask(self, talk: Talk, agents: Sequence[Agent], others: Talk) -> list[Turn]:
+        """One turn of each agent; when one fails, the others end before its error is raised."""
+        spoken = await asyncio.gather(
+            *(self._speak(talk, agent, others) for agent in agents), return_exceptions=True
+        )
+        for turn in spoken:
+            if isinstance(turn, BaseException):
+                raise turn
+        return [turn for turn in spoken if isinstance(turn, Turn)]
+
+    async def _speak(self, talk: Talk, agent: Agent, others: Talk) -> Turn:
+        engine = self._engines[agent.model]
+        async with self._gates[agent.model]:
+            request = turn_request(self._society, engine, talk, agent, others)
+            clock = time.monotonic()
+            with metrics.DEBATE_IN_FLIGHT.track_inprogress():
+                completion = await engine.generate(request)
+        turn = finished_turn(self._society, talk, agent, request, completion)
+        talk.timings.append(
+            TurnTiming(
+                round=turn.round,
+                agent=agent.id,
+                seconds=round(time.monotonic() - clock, 6),
+                cached_tokens=completion.cached_tokens,
+            )
+        )
+        self._turns.inc()
+        metrics.DEBATE_TOKENS.labels("prompt").inc(completion.prompt_tokens)
+        metrics.DEBATE_TOKENS.labels("completion").inc(completion.completion_tokens)
+        return turn
+
+    def _finish(self, talk: Talk, started: float, seconds: float) -> None:
+        society, final = self._society, None
+        agents: Sequence[Agent] = society.agents
+        if talk.error is None:
+            last = talk.turns[-1]
+            final = decide(talk.rounds[-1], last, society.seed, talk.id)
+            agents = agents if len(last) == len(agents) else _cycle(society, 0, len(last))
+        metrics.DEBATE_NO_ANSWER.inc(sum(turn.answer is None for turns in talk.turns for turn in turns))
+        metrics.DEBATE_DONE.labels("error" if talk.error else talk.stop.reason if talk.stop else "").inc()
+        timing = Timing(
+            id=talk.id,
+            seed=society.seed,
+            started=round(started, 3),
+            seconds=round(seconds, 6),
+            turns=tuple(sorted(talk.timings, key=lambda turn: (turn.round, turn.agent))),
+        )
+        self._record(talk.record(society, agents, final), timing)
+
+
+def _cycle(society: Society, first: int, count: int) -> list[Agent]:
+    """Draws ``first``.. as agents of their own: draw i speaks as agent i modulo their number."""
+    agents = society.agents
+    return [agents[i % len(agents)].model_copy(update={"id": i}) for i in range(first, first + count)]
+
+
+def _error(error: ArkloomError) -> DebateError:
+    return DebateError(stage="debate", type=type(error).__name__, message=error.line())
