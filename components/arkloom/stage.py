@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,6 +74,7 @@ class Stage:
         sections: Parts of the config that the artifact depends on (they enter its key).
         inputs: Ports that must be connected; ``name?`` may be missing, ``name*`` stands for any port.
         run: The work.
+        reads: Digests of what the stage reads beside its inputs (a user's files): they enter its key.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Stage:
     sections: tuple[str, ...]
     inputs: tuple[str, ...]
     run: Run
+    reads: Callable[[RunConfig], Mapping[str, str]] = lambda _: {}
 
     def key(self, config: RunConfig, parents: Mapping[str, Manifest]) -> str:
         """Identity of the work: stage, config sections, parents, models, answer type."""
@@ -99,6 +101,7 @@ class Stage:
                 "parents": {port: parent.key for port, parent in parents.items()},
                 "models": models,
                 "answers": {answer: version(answer)},
+                "reads": dict(self.reads(config)),
             }
         )
 

@@ -1,0 +1,1 @@
+"""The stage that turns a source of problems into three splits."""
