@@ -90,7 +90,7 @@ class WeightedTrainer(Trainer):  # type: ignore[misc] # transformers is not type
             ArkloomError: The loss is not finite.
         """
         fields = {name: value for name, value in inputs.items() if name not in ("weights", "mass")}
-        outputs = model(**fields, use_cache=False)
+        outputs = model(**fields, use_cache=False)  # with a cache, packed rows would see each other
         mass = inputs["mass"] if num_items_in_batch is None else num_items_in_batch
         loss = weighted_nll(outputs.logits, inputs["input_ids"], inputs["weights"]) / mass
         if not torch.isfinite(loss):

@@ -1,0 +1,311 @@
+"""Masks, packing, the loss, adapters and checkpoints, each against a plain reference."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from arkloom.errors import ArkloomError, BadInputError, ResumeError
+from arkloom.records import Message
+from arkloom.stage import Context
+from arkloom.telemetry import Events, Progress
+from arkloom.tiny.tokenizer import build
+from arkloom.training import checkpoints
+from arkloom.training.encode import encode
+from arkloom.training.loss import rsft, weighted_nll
+from arkloom.training.packing import Layout, Weighted, collate, schedule, spread
+from arkloom.training.student import adapt, load
+from arkloom.training.trainer import Recipe, train
+from small_models import model, model_at, row, tokenizer
+
+CASES = json.loads((Path(__file__).parent.parent / "cases" / "masks.json").read_text())
+
+
+def weighted(count: int = 7, answer_weight: float = 1.0) -> list[Weighted]:
+    return [rsft(encode(tokenizer("tiny"), row(n)), answer_weight) for n in range(count)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_masks_cover_exactly_these_tokens(case: dict) -> None:
+    target, coder = case["target"], tokenizer(case["tokenizer"])
+    messages = [*case["prompt"], ["assistant", target]]
+    example = encode(
+        coder,
+        row(0).model_copy(
+            update={
+                "messages": tuple(Message(role=role, content=content) for role, content in messages),
+                "loss_from": target.index(case["loss_at"]) if "loss_at" in case else 0,
+                "answer_from": target.index(case["answer_at"]),
+            }
+        ),
+    )
+    for mask, expected in ((example.reasoning, case["reasoning"]), (example.answer, case["answer"])):
+        ids = [token for token, covered in zip(example.ids, mask, strict=True) if covered]
+        assert coder.decode(ids) == expected
+    assert not any(r and a for r, a in zip(example.reasoning, example.answer, strict=True))
+    prompt = coder.apply_chat_template(
+        [{"role": role, "content": content} for role, content in case["prompt"]],
+        tokenize=False,
+        add_generation_prompt=case["tokenizer"] == "tiny",
+    )
+    assert coder.decode(example.ids).startswith(prompt)
+
+
+def test_the_context_of_a_row_is_what_the_engine_shows_before_it() -> None:
+    coder, made = tokenizer("tiny"), row(3)
+    chat = [message.model_dump() for message in made.messages[:-1]]
+    prompt = coder.apply_chat_template(chat, tokenize=True, add_generation_prompt=True, return_dict=False)
+    example = encode(coder, made)
+    assert list(example.ids[: len(prompt)]) == prompt
+    assert example.trained == len(example.ids) - len(prompt)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"answer_from": 999}, "answer_from 999"),
+        ({"loss_from": -1}, "loss_from -1"),
+        ({"loss_from": 9, "answer_from": 3}, "loss_from 9"),
+        ({"messages": ()}, "not the assistant's"),
+        ({"messages": (Message(role="user", content="hi"),)}, "not the assistant's"),
+        ({"messages": (Message(role="assistant", content=" \n"),), "answer_from": 0}, "empty"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(change: dict, says: str) -> None:
+    with pytest.raises(BadInputError, match=says):
+        encode(tokenizer("tiny"), row(0).model_copy(update=change))
+
+
+def test_a_template_that_rewrites_the_answer_is_refused() -> None:
+    coder = build(512)
+    coder.chat_template = "{% for m in messages %}{{ m['content'] | replace('=', ' is ') }}{% endfor %}"
+    with pytest.raises(BadInputError, match="does not write the last message as it is"):
+        encode(coder, row(0))
+
+
+def reference(net: torch.nn.Module, rows: list[Weighted]) -> torch.Tensor:
+    """METHODS 4 as it is written: row by row, token by token."""
+    total, mass = torch.zeros((), dtype=torch.float64), 0.0
+    for one in rows:
+        log_p = torch.log_softmax(net(torch.tensor([one.ids])).logits[0], dim=-1)
+        for t in range(1, len(one)):
+            total = total - one.weights[t] * log_p[t - 1, one.ids[t]]
+        mass += one.mass
+    return total / mass
+
+
+def gradients(net: torch.nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    net.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def packed(net: torch.nn.Module, rows: list[Weighted], layout: Layout, passes: int) -> torch.Tensor:
+    lengths = [len(one) for one in rows]
+    mass = sum(one.mass for one in rows)
+    total = torch.zeros((), dtype=next(net.parameters()).dtype)
+    for chosen in spread(range(len(rows)), lengths, passes):
+        batch = collate([rows[index] for index in chosen], layout)
+        fields = {name: batch[name] for name in batch if name not in ("weights", "mass")}
+        logits = net(**fields, use_cache=False).logits
+        total = total + weighted_nll(logits, batch["input_ids"], batch["weights"]) / mass
+    return total
+
+
+@pytest.mark.parametrize("layout", ["flat", "padded"])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_batched_loss_and_gradients_equal_the_row_by_row_reference(layout: Layout, passes: int) -> None:
+    net, rows = model().double(), weighted(answer_weight=2.5)
+    expected = reference(net, rows)
+    wanted = gradients(net, expected)
+    loss = packed(net, rows, layout, passes)
+    torch.testing.assert_close(loss, expected, rtol=1e-7, atol=0)
+    for name, gradient in gradients(net, loss).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_flat_equals_padded_in_float32() -> None:
+    net, rows = model(), weighted()
+    flat, padded = (packed(net, rows, layout, 1) for layout in ("flat", "padded"))
+    torch.testing.assert_close(flat, padded, rtol=1e-5, atol=1e-5)
+    one, other = gradients(net, flat), gradients(net, padded)
+    for name, gradient in one.items():
+        torch.testing.assert_close(gradient, other[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_rows_of_a_flat_pass_do_not_see_each_other() -> None:
+    net, rows = model(), weighted(3)
+    batch = collate(rows, "flat")
+    fields = {name: batch[name] for name in ("input_ids", "position_ids")}
+    together = net(**fields, use_cache=False).logits[0]
+    alone = torch.cat([net(torch.tensor([one.ids])).logits[0] for one in rows])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_answer_weight_moves_only_answer_tokens() -> None:
+    example = encode(tokenizer("tiny"), row(1))
+    heavy = rsft(example, 3.0)
+    assert heavy.weights == tuple(
+        3.0 if a else float(r) for r, a in zip(example.reasoning, example.answer, strict=True)
+    )
+    assert heavy.mass == rsft(example).mass == example.trained
+
+
+def make_context() -> Context:
+    return Context(Progress(quiet=True), Events())
+
+
+def recipe(**change: float) -> Recipe:
+    settings = {"learning_rate": 1e-3, "warmup_ratio": 0.1, "weight_decay": 0.0, "checkpoint_steps": 2}
+    return Recipe(**(settings | change), seed=0, device="cpu")
+
+
+def run_training(scratch: Path, tokens: int = 8192, **change: float) -> tuple[torch.nn.Module, list[dict]]:
+    net, rows = model(), weighted()
+    plan = schedule([len(one) for one in rows], 3, 2, 0, "padded", tokens)
+    return net, train(net, rows, plan, "padded", recipe(**change), scratch, make_context())
+
+
+def test_the_loss_of_a_step_is_normalised_over_all_its_passes(tmp_path: Path) -> None:
+    net, rows = model().double(), weighted()
+    plan = schedule([len(one) for one in rows], 3, 2, 0, "padded", tokens=80)
+    assert plan.passes > 1
+    first = [rows[index] for batch in plan.batches[: plan.passes] for index in batch]
+    _, curve = run_training(tmp_path, tokens=80)
+    assert curve[0]["loss"] == pytest.approx(reference(net, first).item(), rel=1e-5)
+
+
+def test_passes_change_neither_losses_nor_weights(tmp_path: Path) -> None:
+    one, curve = run_training(tmp_path / "one")
+    many, other = run_training(tmp_path / "many", tokens=80)
+    assert [p["loss"] for p in curve] == pytest.approx([p["loss"] for p in other], rel=1e-4)
+    for (name, a), b in zip(one.named_parameters(), many.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_training_told_to_stop_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, curve = run_training(tmp_path / "whole")
+    rows, context = weighted(), make_context()
+    plan = schedule([len(one) for one in rows], 3, 2, 0, "padded")
+    context.stop.set()
+    for step in range(1, plan.steps):  # told to stop at every step: one step a process
+        with pytest.raises(ResumeError):
+            train(model(seed=step - 1), rows, plan, "padded", recipe(), tmp_path / "parts", context)
+        latest = checkpoints.latest(tmp_path / "parts")
+        assert latest is not None
+        assert checkpoints.step_of(latest) == step
+    net = model(seed=99)
+    assert train(net, rows, plan, "padded", recipe(), tmp_path / "parts", make_context()) == curve
+    for (name, a), b in zip(whole.named_parameters(), net.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert len(list((tmp_path / "parts").glob("checkpoint-*"))) == 2
+
+
+def test_a_loss_that_is_not_finite_ends_training_with_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ArkloomError, match=r"^training: the loss is nan at step \d+"):
+        run_training(tmp_path, learning_rate=1e30)
+
+
+def tear_seal(folder: Path) -> None:
+    (folder / checkpoints.SEAL).unlink()
+
+
+def tear_seal_in_half(folder: Path) -> None:
+    text = (folder / checkpoints.SEAL).read_text()
+    (folder / checkpoints.SEAL).write_text(text[: len(text) // 2])
+
+
+def flip_a_bit(folder: Path) -> None:
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+
+
+def cut_a_file(folder: Path) -> None:
+    (folder / "optimizer.pt").write_bytes((folder / "optimizer.pt").read_bytes()[:-9])
+
+
+def lose_a_file(folder: Path) -> None:
+    (folder / "rng_state.pth").unlink()
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    run_training(folder)
+    assert sorted(f.name for f in folder.iterdir()) == ["checkpoint-4", "checkpoint-6"]
+    return folder
+
+
+@pytest.mark.parametrize("tear", [tear_seal, tear_seal_in_half, flip_a_bit, cut_a_file, lose_a_file])
+def test_a_torn_checkpoint_is_skipped_and_removed(
+    two_checkpoints: Path, tmp_path: Path, tear: Callable[[Path], None]
+) -> None:
+    root = tmp_path / "scratch"
+    shutil.copytree(two_checkpoints, root)
+    tear(root / "checkpoint-6")
+    assert checkpoints.latest(root) == root / "checkpoint-4"
+    assert not (root / "checkpoint-6").exists()
+
+
+def test_what_a_checkpoint_holds_reads_back_without_pickle(two_checkpoints: Path) -> None:
+    folder = two_checkpoints / "checkpoint-6"
+    binary = {file.name for file in folder.iterdir() if file.suffix in (".pt", ".pth", ".bin")}
+    assert binary == {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
+    for name in ("optimizer.pt", "scheduler.pt"):
+        torch.load(folder / name, weights_only=True)
+
+
+def test_a_merged_adapter_gives_what_the_adapter_gave(tmp_path: Path) -> None:
+    student = load(model_at(tmp_path / "base"))
+    frozen = {name: p.clone() for name, p in student.model.named_parameters()}
+    adapt(student, rank=4, alpha=8)
+    trained = [name for name, p in student.model.named_parameters() if p.requires_grad]
+    assert len(trained) == 2 * 7 * 2  # A and B of seven linear layers in each of two blocks
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in student.model.parameters():
+            if p.requires_grad:
+                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
+    ids = collate(weighted(2), "padded")
+    fields = {name: ids[name] for name in ("input_ids", "attention_mask")}
+    adapted = student.model(**fields).logits.detach()
+    base = load(tmp_path / "base").model(**fields).logits.detach()
+    student.save(tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(merged(**fields).logits, adapted, rtol=1e-3, atol=1e-3)
+    assert (adapted - base).abs().max() > 0.1
+    assert {name for name, _ in merged.named_parameters()} == set(frozen)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_student_is_saved_in_the_dtype_it_was_stored_in(tmp_path: Path, dtype: torch.dtype) -> None:
+    student = load(model_at(tmp_path / "base", dtype=dtype))
+    assert {p.dtype for p in student.model.parameters()} == {torch.float32}
+    student.save(tmp_path / "saved")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert {p.dtype for p in again.parameters()} == {dtype}
+
+
+def test_a_weight_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    student = load(model_at(tmp_path / "base"))
+    with torch.no_grad():
+        next(student.model.parameters())[0, 0] = float("nan")
+    with pytest.raises(ArkloomError, match=r"embed_tokens\.weight is not finite"):
+        student.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_model_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "base")
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(BadInputError, match="no chat template"):
+        load(folder)
+    with pytest.raises(BadInputError, match="no model loads from here"):
+        load(tmp_path)
