@@ -1,4 +1,8 @@
-"""Progress with an ETA: a live bar on a terminal, a plain line now and then in a log."""
+"""Progress with an ETA: a live bar on a terminal, a plain line now and then in a log, or events.
+
+Only one process may draw on a terminal. Where a runner has several stages at work at once, each is
+given ``events`` and draws nothing; the runner reads the events and draws one picture of them all.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,18 @@ class Progress:
     """Shows tasks on standard error, or tells them to ``events`` where a runner draws the picture.
 
     Use as a context manager; ``add`` one task per kind of work.
+
+    Args:
+        prefix: Stands before the name of every task.
+        quiet: Show nothing.
+        events: Tell progress here and show nothing.
     """
 
     def __init__(self, prefix: str = "", quiet: bool = False, events: Events | None = None) -> None:
         self._prefix, self._events = prefix, events
-        quiet = quiet or events is not None
-        self._live = sys.stderr.isatty() and not quiet
-        self._quiet = quiet
+        shown = not quiet and events is None
+        live = shown and sys.stderr.isatty()
+        self._lines = shown and not live
         self._bars = Bars(
             TextColumn("{task.description:<28}"),
             BarColumn(bar_width=None),
@@ -36,7 +45,7 @@ class Progress:
             TextColumn("eta"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not self._live,
+            disable=not live,
         )
 
     def __enter__(self) -> Progress:
@@ -50,35 +59,41 @@ class Progress:
 
     def add(self, name: str, total: int, done: int = 0) -> Task:
         """A task of ``total`` units, ``done`` of them before this process began."""
-        return Task(
-            self._bars, f"{self._prefix}{name}", total, done, lines=not self._live and not self._quiet
-        )
+        return Task(self._bars, f"{self._prefix}{name}", total, done, lines=self._lines, events=self._events)
 
 
 class Task:
-    """One kind of work under way."""
+    """One kind of work under way; made by ``Progress.add``."""
 
     def __init__(
-        self, bars: Bars, name: str, total: int, done: int, lines: bool, events: Events | None = None
+        self, bars: Bars, name: str, total: int, done: int, *, lines: bool, events: Events | None
     ) -> None:
-        self._bars, self._name, self._total, self._lines = bars, name, total, lines
-        self._events = events
+        self._bars, self._name, self._total = bars, name, total
+        self._lines, self._events = lines, events
         self._done = self._first = done
         self._start = self._last = time.monotonic()
         self._id = bars.add_task(name, total=total, completed=done, note="")
+        if events is not None:  # so that a runner knows of it, and of resumed work, before the first unit
+            self._emit(events, "")
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Units done since the last call; ``note`` stands beside the bar (a loss, tokens a second)."""
         self._done += units
         self._bars.update(self._id, advance=units, note=note)
-        now = time.monotonic()
-        finished = self._done >= self._total
-        if self._events and (now - self._last >= _EVENT_EVERY or finished):
+        now, finished = time.monotonic(), self._done >= self._total
+        if self._events is not None and (finished or now - self._last >= _EVENT_EVERY):
             self._last = now
-            self._events.emit("progress", task=self._name, done=self._done, total=self._total, note=note)
-        if self._lines and (now - self._last >= _LINE_EVERY or finished):
+            self._emit(self._events, note)
+        elif self._lines and (finished or now - self._last >= _LINE_EVERY):
             self._last = now
-            rate = (self._done - self._first) / max(now - self._start, 1e-9)
-            left = "" if finished or rate <= 0 else f", eta {(self._total - self._done) / rate:.0f} s"
-            text = f"{self._name}: {self._done}/{self._total} in {now - self._start:.0f} s{left} {note}"
-            print(text.rstrip(), file=sys.stderr, flush=True)
+            # One write, so that lines of processes that share a log do not run into each other.
+            sys.stderr.write(f"{self._line(now, finished, note)}\n")
+            sys.stderr.flush()
+
+    def _emit(self, events: Events, note: str) -> None:
+        events.emit("progress", task=self._name, done=self._done, total=self._total, note=note)
+
+    def _line(self, now: float, finished: bool, note: str) -> str:
+        rate = (self._done - self._first) / max(now - self._start, 1e-9)
+        left = "" if finished or rate <= 0 else f", eta {(self._total - self._done) / rate:.0f} s"
+        return f"{self._name}: {self._done}/{self._total} in {now - self._start:.0f} s{left} {note}".rstrip()
