@@ -87,13 +87,9 @@ def test_arithmetic_is_written_as_asked_and_its_gold_is_exact() -> None:
 
 def test_arithmetic_reaches_both_ends_of_its_range_and_can_be_used_up() -> None:
     drawn = problems.draw(ProblemsConfig(low=-1, high=0, train=40, validation=12, test=12))
-    assert (
-        len({problem.question for split in (drawn.train, drawn.validation, drawn.test) for problem in split})
-        == 64
-    )
-    assert "(-1)+(-1)*(-1)+(-1)-(-1)*(-1)" in {
-        p.question for p in (*drawn.train, *drawn.validation, *drawn.test)
-    }
+    questions = {problem.question for problem in (*drawn.train, *drawn.validation, *drawn.test)}
+    assert len(questions) == 64
+    assert "(-1)+(-1)*(-1)+(-1)-(-1)*(-1)" in questions
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A *profile* is a folder of Jinja files, one kind of model each (``natural`` for instruction-tuned
 models, ``tiny`` for the tiny society). Each folder holds ``student.jinja`` and one file a layout,
-which only define macros; the shape of the conversation is the same for every profile and lives here:
+which only define macros (``instruction(answer_type)`` says how an answer must end); the shape of the conversation is the same for every profile and lives here:
 
 - ``chat``: an append-only chat per agent (Du et al., arXiv 2305.14325).
 - ``shared``: one user message per problem and round, the same for every agent up to its last line,
@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from arkloom.answers import instruction
 from arkloom.errors import BadInputError
 from arkloom.prompts.view import Shown, View
 from arkloom.records import Message, Problem
@@ -34,13 +35,15 @@ def profiles() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     """Strict Jinja: an unknown name is an error, never an empty string. Prompts are not HTML."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("arkloom", "prompts"),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  (prompts are plain text, never shown in a browser)
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["instruction"] = instruction
+    return environment
 
 
 class Prompts:
