@@ -6,11 +6,14 @@ Reads the evaluation's ``report.json`` (``evaluate.report``) and, where a run ad
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from arkloom.evaluate import drawings
+from arkloom.evaluate.arms import BASE, DEBATE, VOTE
 from arkloom.records import Debate
 from arkloom.reports.blocks import (
     Bar,
@@ -22,15 +25,16 @@ from arkloom.reports.blocks import (
     Cell,
     Facts,
     Page,
+    Points,
     Section,
     Table,
     Tone,
     Whisker,
 )
-from arkloom.reports.charts import Line, Moves, Point, cost_chart, flow_chart, rounds_chart
 from arkloom.reports.debates import reader
 from arkloom.reports.render import html
 from arkloom.reports.words import (
+    MINUS,
     duration,
     listing,
     p_value,
@@ -42,9 +46,8 @@ from arkloom.reports.words import (
     quantity,
 )
 
-BASE, VOTE, DEBATE = "base", "vote", "debate"
-_CONTROL = "rft"
 _SHOWN_DEBATES = 3
+_NEGATIVE = re.compile(r"-(?=\d)")
 
 _ABOUT = {
     BASE: "the student's model before training, one answer",
@@ -78,8 +81,8 @@ def render(report: Mapping[str, Any], debates: Sequence[Debate] = ()) -> str:
     """
     sections = [
         Section("What an answer costs, and how often it is right", _cost(report)),
-        Section("Who is better than whom", _comparisons(report), _comparison_lead(report)),
-        Section("What the debate did", _rounds(report), _deliberation(report)),
+        Section("Who is better than whom", [*_claims(report), *_comparisons(report)]),
+        Section("What the debate did", _beside(drawings.rounds(report)), _deliberation(report)),
         Section(
             "Debates to read",
             [reader(debate) for debate in debates[:_SHOWN_DEBATES]],
@@ -150,40 +153,7 @@ def _cards(report: Mapping[str, Any], best: str | None) -> list[Block]:
 
 def _cost(report: Mapping[str, Any]) -> list[Block]:
     arms = _ordered(report)
-    drawn = [
-        Point(
-            name, arm["tokens_per_problem"], arm["accuracy"], (arm["ci95"][0], arm["ci95"][1]), *_look(name)
-        )
-        for name, arm in arms
-        if arm.get("tokens_per_problem", 0) > 0
-    ]
-    blocks: list[Block] = []
-    if drawn:
-        told = "; ".join(f"{p.name}: {percent(p.accuracy, 1)} for {quantity(p.tokens)} tokens" for p in drawn)
-        blocks.append(
-            cost_chart(
-                drawn,
-                name="cost",
-                title="Accuracy against completion tokens per problem",
-                description=told,
-                caption="Greedy accuracy on held-out problems with 95 % intervals. Up and to the left is"
-                " better. Arms of about the same cost stand side by side; hollow points are controls.",
-            )
-        )
-    if arms:
-        blocks.append(_arms_table(report, arms))
-    return blocks
-
-
-def _look(name: str) -> tuple[str, bool]:
-    """Colour and whether the point is hollow."""
-    if name == BASE:
-        return "muted", False
-    if name in (VOTE, DEBATE):
-        return "group", False
-    if name.startswith(_CONTROL):
-        return "control", True
-    return "student", False
+    return [*drawings.cost(arms), *([_arms_table(report, arms)] if arms else [])]
 
 
 def _ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -194,8 +164,6 @@ def _ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
     best = report.get("best_arm")
-    low = min(arm["ci95"][0] for _, arm in arms)
-    high = max(arm["ci95"][1] for _, arm in arms)
     rows: list[tuple[Cell, ...]] = []
     for name, arm in arms:
         sampled = arm.get("sampled") or {}
@@ -204,7 +172,6 @@ def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str
             (
                 _arm_name(name),
                 percent(arm["accuracy"], 1),
-                Whisker(arm["ci95"][0], arm["accuracy"], arm["ci95"][1], (low, high)),
                 percent_interval(arm["ci95"]),
                 _sampled(sampled),
                 quantity(arm["tokens_per_problem"]),
@@ -212,11 +179,12 @@ def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str
                 duration(latency) if latency is not None else "–",
             )
         )
-    columns = ("arm", "right", "", "95 %", "sampled", "tokens", "per right answer", "median time")
+    columns = ("arm", "right", "95 %", "sampled", "tokens", "per right answer", "median time")
     return Table(
         columns,
         tuple(rows),
-        numeric=frozenset({1, 3, 4, 5, 6, 7}),
+        numeric=frozenset(range(1, len(columns))),
+        extra=frozenset({3, 5, 6}),
         strong=frozenset(i for i, (name, _) in enumerate(arms) if name == best),
         foot="Sampled: mean ± standard deviation over seeds. Tokens: completion tokens a problem. Median"
         " time: one problem at a time." + (f" Bold: {best}, chosen on validation." if best else ""),
@@ -240,10 +208,10 @@ def _number(value: float | None) -> str:
     return "–" if value is None else quantity(value)
 
 
-def _comparison_lead(report: Mapping[str, Any]) -> str:
+def _claims(report: Mapping[str, Any]) -> list[Block]:
     """The sentences that the report itself calls its headlines."""
     told = [str(entry["text"]) for entry in report.get("headlines") or [] if entry.get("text")]
-    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in told)
+    return [Points(tuple(_NEGATIVE.sub(MINUS, text) for text in told))] if told else []
 
 
 def _comparisons(report: Mapping[str, Any]) -> list[Block]:
@@ -253,14 +221,14 @@ def _comparisons(report: Mapping[str, Any]) -> list[Block]:
     ends = [end for delta in deltas.values() for end in delta["ci95"]]
     scale = (min(0.0, *ends), max(0.0, *ends))
     rows: list[tuple[Cell, ...]] = []
-    for name, delta in deltas.items():
+    for name, delta in sorted(deltas.items(), key=lambda pair: _place(pair[1])):
         first, _, second = name.partition("_vs_")
         low, high = delta["ci95"]
         tone: Tone = "good" if low > 0 else "bad" if high < 0 else "quiet"
         p = delta.get("p_holm", delta.get("p"))
         rows.append(
             (
-                Markup('{} <span class="about">over {}</span>').format(first, second),
+                Markup('{} <span class="over">over</span> {}').format(first, second),
                 points(delta["diff"]),
                 Whisker(low, delta["diff"], high, scale, 0.0, tone),
                 points_interval(delta["ci95"]),
@@ -273,10 +241,23 @@ def _comparisons(report: Mapping[str, Any]) -> list[Block]:
             ("comparison", "points", "", "95 %", "p (Holm)", "problems"),
             tuple(rows),
             numeric=frozenset({1, 3, 4, 5}),
+            extra=frozenset({4, 5}),
             foot="Differences on the same problems in percentage points: paired bootstrap intervals, exact"
-            " McNemar test, Holm's correction within each family of comparisons. The thin line is no difference.",
+            " McNemar test, Holm's correction within each family of comparisons. The thin line is no"
+            " difference.",
         )
     ]
+
+
+def _place(delta: Mapping[str, Any]) -> tuple[int, float]:
+    """What decides comes first, the plainest last; within a family the greatest difference."""
+    family = delta.get("family")
+    known = ("controls", "debate", "vote", "base", "cut")
+    return (known.index(family) if family in known else len(known), -delta["diff"])
+
+
+def _beside(blocks: Sequence[Block]) -> list[Block]:
+    return [Beside(tuple(blocks))] if blocks else []
 
 
 def _deliberation(report: Mapping[str, Any]) -> str:
@@ -285,62 +266,9 @@ def _deliberation(report: Mapping[str, Any]) -> str:
         return ""
     bounds = report.get("deliberation_gain_ci95")
     sure = f" (95 % interval {points_interval(bounds)})" if bounds else ""
-    how = "raised" if gain > 0 else "lowered" if gain < 0 else "did not change"
-    by = f" by {points(abs(gain)).lstrip('+')} points{sure}" if gain else sure
-    return f"Talking {how} the accuracy of the group's answer{by}, against a vote before anyone had seen the others."
-
-
-def _rounds(report: Mapping[str, Any]) -> list[Block]:
-    drawings: list[Block] = []
-    rounds = report.get("accuracy_per_round") or []
-    if rounds:
-        lines = [
-            Line("vote", [row.get("vote") for row in rounds], "group"),
-            Line("each agent", [row.get("agents") for row in rounds], "student"),
-            Line("agreement", [row.get("agreement") for row in rounds], "none", dashed=True),
-        ]
-        lines = [line for line in lines if any(value is not None for value in line.values)]
-        told = "; ".join(f"{line.name}: {', '.join(map(_percent_or_dash, line.values))}" for line in lines)
-        drawings.append(
-            rounds_chart(
-                lines,
-                name="rounds",
-                title="Accuracy and agreement by round",
-                description=told,
-                caption="Right answers of the vote and of the mean agent, and the share of agents that hold"
-                " the most common answer.",
-            )
-        )
-    if moves := [_moves(entry) for entry in report.get("transitions") or []]:
-        corrected = [move.counts.get(("wrong", "right"), 0) for move in moves]
-        corrupted = [move.counts.get(("right", "wrong"), 0) for move in moves]
-        told = (
-            f"wrong to right: {listing([quantity(n) for n in corrected])}; right to wrong:"
-            f" {listing([quantity(n) for n in corrupted])}"
-        )
-        drawings.append(
-            flow_chart(
-                moves,
-                name="moves",
-                title="Agents between right, wrong and no answer",
-                description=told,
-                caption="Agents after each round: right (top), no answer, wrong (bottom). Figures on the"
-                " bands count those who turned.",
-            )
-        )
-    return [Beside(tuple(drawings))] if drawings else []
-
-
-def _moves(entry: Mapping[str, Any]) -> Moves:
-    counts: dict[tuple[str, str], int] = {}
-    for before, arrived in entry["counts"].items():
-        for after, count in arrived.items():
-            counts[before, after] = count
-    return Moves(counts)
-
-
-def _percent_or_dash(value: float | None) -> str:
-    return "–" if value is None else percent(value, 1)
+    verdict = "gains" if gain > 0 else "loses" if gain < 0 else "changes nothing"
+    by = f" {points(gain)} points{sure}" if gain else sure
+    return f"Talking {verdict}{by} over a vote that is taken before anyone has seen the others."
 
 
 def _rows(report: Mapping[str, Any]) -> list[Block]:
@@ -365,7 +293,7 @@ def _rows(report: Mapping[str, Any]) -> list[Block]:
             for name, count in sorted(rejected.items(), key=lambda pair: -pair[1])
         )
         blocks.append(Bars(bars, "Traces left out, by reason"))
-    return [Beside(tuple(blocks))] if blocks else []
+    return _beside(blocks)
 
 
 def _absent(report: Mapping[str, Any]) -> list[Block]:

@@ -28,6 +28,14 @@ class Prose(Block):
 
 
 @dataclass(frozen=True)
+class Points(Block):
+    """Short statements, one under the other."""
+
+    template = "points"
+    told: tuple[str | Markup, ...]
+
+
+@dataclass(frozen=True)
 class Card:
     """One key figure: the number large, what it is above, how sure below."""
 
@@ -86,6 +94,7 @@ class Table(Block):
         caption: What the table shows.
         strong: Rows (from 0) that stand out.
         foot: A line under the table.
+        extra: Columns (from 0) that narrow screens leave out.
     """
 
     template = "table"
@@ -95,11 +104,18 @@ class Table(Block):
     caption: str = ""
     strong: frozenset[int] = frozenset()
     foot: str = ""
+    extra: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"a row of {len(row)} cells under {len(self.columns)} columns")
+
+    def looks(self, column: int) -> str:
+        """CSS classes of a column's cells."""
+        return " ".join(
+            name for name, among in (("number", self.numeric), ("extra", self.extra)) if column in among
+        )
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from arkloom.reports.blocks import Figure
-from arkloom.reports.figures import HALF, LETTERS, UNITS, figure
+from arkloom.reports.figures import HALF, LETTERS, NARROW, UNITS, figure
 from arkloom.reports.palette import LIGHT
 from arkloom.reports.words import percent, quantity
 
 STATES = ("right", "none", "wrong")
 """From top to bottom."""
 
+_BAR = 42  # CSS pixels: a share in percent fits into it
+_LANE = 10  # CSS pixels between arms that would hide each other
+_CLEAR = 150  # CSS pixels from a point to behind its label
 _LABEL_AT = 40  # CSS pixels from a point to its label
 _LEAST_LABELLED = 0.05  # share of a bar below which no figure fits into it
 
@@ -61,11 +64,24 @@ class Moves:
         return sum(self.counts.get((before, state), 0) for before in STATES)
 
 
-def cost_chart(points: Sequence[Point], *, name: str, title: str, description: str, caption: str) -> Figure:
+@dataclass(frozen=True)
+class Gap:
+    """A distance between two arms worth naming."""
+
+    low: Point
+    high: Point
+    label: str
+
+
+def cost_chart(
+    points: Sequence[Point], *, name: str, title: str, description: str, caption: str, gap: Gap | None = None
+) -> Figure:
     """Accuracy against tokens per problem (log scale), each point with its interval and its name."""
 
     def draw(axes: Axes, narrow: bool) -> None:
         _cost_axes(axes, points, narrow)
+        if gap is not None and not narrow:
+            _mark(axes, gap)
         for point, shift, height in _placed(points, narrow):
             _point(axes, point, shift, height)
 
@@ -81,6 +97,7 @@ def _cost_axes(axes: Axes, points: Sequence[Point], narrow: bool) -> None:
     axes.grid(axis="y")
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="x", pad=7)
     axes.set_xticks(_round_ticks(*axes.get_xlim(), most=4 if narrow else 9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -88,6 +105,28 @@ def _cost_axes(axes: Axes, points: Sequence[Point], narrow: bool) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
     axes.set_xlabel("completion tokens per problem (log scale)")
     axes.set_title("right answers", loc="left", fontsize=LETTERS, color=LIGHT["muted"], pad=10)
+
+
+def _mark(axes: Axes, gap: Gap) -> None:
+    """An arrow over the distance, half way between the arms, where nothing else stands as a rule."""
+    middle = math.sqrt(gap.low.tokens * gap.high.tokens)
+    low, high = gap.low.accuracy, gap.high.accuracy
+    dashes = {
+        "arrowstyle": "-",
+        "color": LIGHT["faint"],
+        "linestyle": (0, (3, 3)),
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    for point in (gap.low, gap.high):
+        aside = _CLEAR if point.tokens < middle else -_LANE - 4  # labels stand to the right of points
+        axes.annotate(
+            "", (point.tokens, point.accuracy), (middle, point.accuracy),
+            xycoords=_beside(axes, aside), textcoords="data", arrowprops=dashes,
+        )  # fmt: skip
+    arrow = {"arrowstyle": "->", "color": LIGHT["muted"], "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (middle, high), (middle, low), arrowprops=arrow)
+    axes.text(middle, (low + high) / 2, f"\u2002{gap.label}", color=LIGHT["muted"], va="center")
 
 
 def _accuracy_limits(points: Sequence[Point]) -> tuple[float, float]:
@@ -123,10 +162,24 @@ def _placed(points: Sequence[Point], narrow: bool) -> list[tuple[Point, float, f
     for group in groups:
         members = sorted(group, key=lambda point: point.accuracy)
         heights = spread([point.accuracy for point in members], gap, low + gap / 2, high - gap / 2)
-        step = 9.0
-        for index, (point, height) in enumerate(zip(members, heights, strict=True)):
-            placed.append((point, (index - (len(members) - 1) / 2) * step, height))
+        shifts = _lanes([point.ci95 for point in members])
+        placed += list(zip(members, shifts, heights, strict=True))
     return placed
+
+
+def _lanes(intervals: Sequence[tuple[float, float]]) -> list[float]:
+    """Shifts (px) that part overlapping intervals and leave the others where they are."""
+    lanes: list[int] = []
+    for index, (low, high) in enumerate(intervals):
+        others = zip(lanes, intervals[:index], strict=True)
+        taken = {lane for lane, other in others if low <= other[1] and other[0] <= high}
+        lanes.append(min(set(range(len(intervals))) - taken))
+    crowded = [
+        any(i != j and a[0] <= b[1] and b[0] <= a[1] for j, b in enumerate(intervals))
+        for i, a in enumerate(intervals)
+    ]
+    middle = max(lanes, default=0) / 2
+    return [_LANE * (lane - middle) if alone else 0.0 for lane, alone in zip(lanes, crowded, strict=True)]
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -163,7 +216,7 @@ def _point(axes: Axes, point: Point, shift: float, height: float) -> None:
         zorder=3,
     )
     axes.annotate(
-        f"{point.name}  {percent(point.accuracy)}",
+        f"{point.name}\u2002{percent(point.accuracy)}",
         (point.tokens, point.accuracy),
         (point.tokens, height),
         xycoords=_beside(axes, shift + 7),
@@ -233,7 +286,7 @@ def _name_lines(axes: Axes, lines: Sequence[Line]) -> None:
     heights = spread([end[0] for end in ends], (high - low) * 0.075, low, high)
     for (value, index, line), height in zip(ends, heights, strict=True):
         axes.annotate(
-            f"{line.name}  {percent(value)}",
+            f"{line.name}\u2002{percent(value)}",
             (index, value),
             (index, height),
             textcoords=_beside(axes, 12),
@@ -249,12 +302,13 @@ def flow_chart(moves: Sequence[Moves], *, name: str, title: str, description: st
         total = sum(moves[0].leaving(state) for state in STATES) or 1
         columns = [{state: moves[0].leaving(state) / total for state in STATES}]
         columns += [{state: move.arriving(state) / total for state in STATES} for move in moves]
-        bar = 0.16 if narrow else 0.13
+        width = (NARROW if narrow else HALF)[0]
+        bar = _BAR * len(moves) / (width - _BAR)
         for index, move in enumerate(moves):
             _ribbons(axes, index, move, columns, total, bar)
         for index, column in enumerate(columns):
             _stack(axes, index, column, bar)
-        axes.set_xlim(-bar / 2 - 0.02, len(moves) + bar / 2 + 0.02)
+        axes.set_xlim(-bar / 2, len(moves) + bar / 2)
         axes.set_ylim(1.03, -0.01)
         axes.set_xticks(range(len(columns)), round_names(len(columns)))
         axes.set_yticks([])

@@ -123,7 +123,9 @@ def _said(
         changed = {**{index: "refuted" for index in changes(text, after.text)[0]}, **changed}
     lines = tuple(TextLine(line, changed.get(index, "")) for index, line in enumerate(text.splitlines()))
     note = _note(turn, spoken) if move else ""
-    return Said(state, turn.answer or "", move, lines, note, len(text) > LONG)
+    if before is not None and before.text == turn.text:
+        lines, note = (), "the same again"
+    return Said(state, turn.answer or "", move, lines, note, bool(lines) and len(text) > LONG)
 
 
 def _move(before: Turn | None, turn: Turn, gold: str | None) -> Move:

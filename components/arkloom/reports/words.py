@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 NBSP = "\u00a0"
-_MINUS = "\u2212"
+MINUS = "\u2212"
 _SMALLEST_P = 0.001
 
 
@@ -90,4 +90,4 @@ def minus(text: str) -> str:
     """Hyphens of numbers as minus signs; a rounded ``-0.0`` is ``0.0``."""
     if text.startswith("-") and not text.strip("-0."):
         text = text[1:]
-    return text.replace("-", _MINUS)
+    return text.replace("-", MINUS)
