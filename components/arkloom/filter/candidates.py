@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from arkloom.canonical import digest
 from arkloom.filter.offsets import answer_offset
-from arkloom.filter.words import words
+from arkloom.filter.words import tokens
 from arkloom.records import Debate, Problem, TraceClass, Turn
+from arkloom.steps.split import signature, split
 from arkloom.traces.classes import Mark, Trajectory
 
-_BARE = 4  # fewer words than this before the answer are no reasoning
+_BARE = 12  # fewer words and signs before the answer, and no operation, are no reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Candidate:
 
     @property
     def bare(self) -> bool:
-        """Nothing but an answer: kept only where its tier has no reasoning to offer."""
-        return len(words(self.text[: answer_offset(self.text, self.turn.answer_raw)])) < _BARE
+        """Nothing but an answer: taken only where its tier has no reasoning to offer."""
+        before = self.text[: answer_offset(self.text, self.turn.answer_raw)]
+        return len(tokens(before)) < _BARE and not signature(split(before))
 
     def rank(self) -> tuple[int, bool, int, int, str, int, int, int, str]:
         """Sorts candidates of a problem, best first; no two candidates of a log are equal.

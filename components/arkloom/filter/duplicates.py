@@ -7,16 +7,19 @@ never drops a text. The bands are chosen so that a pair at the threshold is miss
 
 from __future__ import annotations
 
-from datasketch import MinHash, MinHashLSH
+from typing import TYPE_CHECKING
 
 from arkloom.canonical import digest
 from arkloom.filter.words import jaccard, shingles
 from arkloom.records import normalise
 
+if TYPE_CHECKING:
+    from datasketch import MinHash, MinHashLSH
+
 _SEED = 20260131
 _PERMUTATIONS = 128
 _MISS = 1e-4
-_SMALL = 64  # up to this many texts a plain comparison is faster than an index
+_SMALL = 512  # up to this many texts a plain comparison beats an index and the second its import takes
 
 
 class Duplicates:
@@ -56,6 +59,8 @@ class Duplicates:
         if self._index is not None:
             self._index.insert(str(number), _minhash(found))
         elif len(self._shingles) > _SMALL:
+            from datasketch import MinHashLSH  # noqa: PLC0415 - loads scipy; most logs never need it
+
             self._index = MinHashLSH(num_perm=_PERMUTATIONS, params=bands(self._threshold))
             for earlier, texts in enumerate(self._shingles):
                 self._index.insert(str(earlier), _minhash(texts))
@@ -71,6 +76,8 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def _minhash(found: frozenset[str]) -> MinHash:
+    from datasketch import MinHash  # noqa: PLC0415 - the same
+
     sketch = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     sketch.update_batch([shingle.encode() for shingle in sorted(found)])
     return sketch

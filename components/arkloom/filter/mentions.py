@@ -28,6 +28,7 @@ _LOOSE = re.compile(
     rf"|\b(?:{_COUNT}|these|those|other)(?: of)?(?: the| these)? (?:\w+ )?(?:{_MANY})\b"
     rf"|\b(?:{_SAID}) (?:were |was |that (?:were|was) )?(?:provided|presented|given|proposed|offered|above)\b"
     rf"|\bmy (?:own |very )?(?:previous|earlier|initial|original|first|last|prior|updated|revised)\b"
+    rf"|\b(?:multiplicity|variety|diversity|range|majority) of (?:the |these )?(?:\w+ )?(?:{_MANY}|agents)\b"
     rf"|\b(?:updated|revised|refined) (?:\w+ )?(?:{_SAID})\b"
     r"|\b(?:as|i) (?:i )?(?:have )?(?:previously|earlier)\b"
     r"|\bpreviously (?:stated|provided|mentioned|calculated)\b"

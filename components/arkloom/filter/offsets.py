@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _BOXED = re.compile(r"\$*\\f?boxed\s*\{")
+_OPENING = "([{*$€£\"“'"
 _SAID = re.compile(r"(?:the |my )?(?:final |correct )?answer\s*(?:is|:)", re.IGNORECASE)
 
 
@@ -23,6 +24,14 @@ def answer_offset(text: str, answer: str | None) -> int:
         return marked
     if found := list(_SAID.finditer(text)):
         return found[-1].start()
-    if answer and (stated := text.rfind(answer)) >= 0:
+    if answer and (stated := _standing(text, answer)) is not None:
         return stated
     return text.rfind("\n", 0, len(text.rstrip())) + 1
+
+
+def _standing(text: str, answer: str) -> int | None:
+    """Where the answer last stands alone, with the brackets, stars or currency signs before it."""
+    found = list(re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text))
+    if not found:
+        return None
+    return len(text[: found[-1].start()].rstrip(_OPENING))

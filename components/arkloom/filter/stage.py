@@ -10,6 +10,7 @@ from typing import Any
 from arkloom.config import RunConfig
 from arkloom.filter.filtering import Filter, Outcome, run_filter
 from arkloom.filter.overlap import Evaluation
+from arkloom.filter.page import render
 from arkloom.jsonl import read_records, write_records
 from arkloom.prompts import Prompts
 from arkloom.records import Problem
@@ -100,6 +101,7 @@ def _write(outcome: Outcome, out: Path) -> None:
     (out / "report.json").write_text(
         json.dumps(outcome.report, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8"
     )
+    (out / "report.html").write_text(render(outcome.report), encoding="utf-8")
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,10 +26,15 @@ def ngrams(parts: Sequence[str], size: int) -> set[str]:
     return {" ".join(parts[i : i + size]) for i in range(len(parts) - size + 1)}
 
 
+def tokens(text: str) -> list[str]:
+    """Words and single signs: what a trace's length and similarity are measured in."""
+    return _TOKEN.findall(text.casefold())
+
+
 def shingles(text: str, size: int = 5) -> frozenset[str]:
-    """5-grams over words and single signs; a shorter text is one shingle of its own."""
-    tokens = _TOKEN.findall(text.casefold())
-    return frozenset(ngrams(tokens, min(size, max(len(tokens), 1))) or {""})
+    """5-grams over ``tokens``; a shorter text is one shingle of its own."""
+    parts = tokens(text)
+    return frozenset(ngrams(parts, min(size, max(len(parts), 1))) or {""})
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -6,26 +6,15 @@ stays visibly unknown: token counts are 0, ``finish_reason`` is "unknown".
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arkloom.answers import classes, extract, grade
+from arkloom.answers import extract, grade
 from arkloom.canonical import derive_seed, digest
-from arkloom.records import (
-    Agent,
-    AnswerClass,
-    Debate,
-    Final,
-    ModelRef,
-    Problem,
-    Round,
-    Split,
-    Stop,
-    Turn,
-    TurnRef,
-)
+from arkloom.engines.thinking import CLOSE, split_thinking
+from arkloom.protocol.votes import decide, tally
+from arkloom.records import Agent, Debate, ModelRef, Problem, Split, Stop, Turn, TurnRef
 
 _ASKED = re.compile(
     r"\s*(?:Can you answer the following question as accurately as possible\?)?\s*(?P<question>.+?)\s*:\s*"
@@ -34,7 +23,6 @@ _ASKED = re.compile(
     re.DOTALL,
 )
 _NEXT_OPTION = re.compile(r",\s+[B-J]\)\s")
-_THOUGHT = re.compile(r"\s*<think>(?P<thinking>.*?)(?:</think>(?P<text>.*)|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +79,7 @@ def debate_of(recording: Recording, split: Split) -> Debate:
     ]
     count = len(recording.rounds[0])
     played = [[t for t in turns if t.round == number] for number in range(len(recording.rounds))]
-    rounds = tuple(_round(texts, kind, count) for texts in played)
+    rounds = tuple(tally([turn.answer for turn in texts], kind) for texts in played)
     return Debate(
         id=problem.id,
         dataset=problem.dataset,
@@ -114,12 +102,14 @@ def debate_of(recording: Recording, split: Split) -> Debate:
         turns=tuple(turns),
         rounds=rounds,
         stop=Stop(round=len(rounds) - 1, reason="rounds"),
-        final=_final(rounds[-1], problem, count, seed),
+        final=decide(rounds[-1], played[-1], seed, problem.id),
     )
 
 
 def _turn(recording: Recording, problem: Problem, number: int, agent: int, seed: int) -> Turn:
-    text, thinking, cut = _without_thinking(recording.rounds[number][agent])
+    said = recording.rounds[number][agent]
+    text, thinking = split_thinking(said)
+    cut = thinking is not None and CLOSE not in said  # the thought never ended: it was cut
     answer = extract(text, problem.answer_type)
     return Turn(
         round=number,
@@ -136,44 +126,8 @@ def _turn(recording: Recording, problem: Problem, number: int, agent: int, seed:
         thinking=thinking,
         answer_raw=answer,
         answer=answer,
-        correct=None
-        if answer is None or problem.gold is None
-        else grade(answer, problem.gold, problem.answer_type),
+        correct=None if problem.gold is None else grade(answer, problem.gold, problem.answer_type),
         finish_reason="length" if cut else "unknown",
         prompt_tokens=0,
         completion_tokens=0,
-    )
-
-
-def _without_thinking(text: str) -> tuple[str, str | None, bool]:
-    """Text, hidden thinking, and whether the thinking was cut before any text came."""
-    match = _THOUGHT.fullmatch(text)
-    if match is None:
-        return text, None, False
-    return match["text"] or "", match["thinking"], match["text"] is None
-
-
-def _round(turns: Sequence[Turn], kind: str, count: int) -> Round:
-    groups = classes([turn.answer for turn in turns], kind)
-    found = tuple(
-        AnswerClass(answer=str(turns[group[0]].answer), agents=tuple(turns[i].agent for i in group))
-        for group in groups
-    )
-    return Round(classes=found, agreement=max((len(g.agents) for g in found), default=0) / count)
-
-
-def _final(last: Round, problem: Problem, count: int, seed: int) -> Final:
-    sizes = sorted((len(group.agents) for group in last.classes), reverse=True)
-    if not sizes:
-        return Final(correct=None if problem.gold is None else False)
-    largest = [group.answer for group in last.classes if len(group.agents) == sizes[0]]
-    tie = len(largest) > 1
-    tie_seed = derive_seed("tie", seed, problem.id) if tie else None
-    answer = random.Random(tie_seed).choice(largest) if tie else largest[0]  # noqa: S311 - a draw, no secret
-    return Final(
-        answer=answer,
-        correct=None if problem.gold is None else grade(answer, problem.gold, problem.answer_type),
-        margin=(sizes[0] - (sizes[1] if len(sizes) > 1 else 0)) / count,
-        tie=tie,
-        tie_seed=tie_seed,
     )
