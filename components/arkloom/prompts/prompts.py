@@ -2,7 +2,8 @@
 
 A *profile* is a folder of Jinja files, one kind of model each (``natural`` for instruction-tuned
 models, ``tiny`` for the tiny society). Each folder holds ``student.jinja`` and one file a layout,
-which only define macros (``instruction(answer_type)`` says how an answer must end); the shape of the conversation is the same for every profile and lives here:
+which only define macros (``instruction(answer_type)`` tells them how an answer must end); the shape
+of the conversation is the same for every profile and lives here:
 
 - ``chat``: an append-only chat per agent (Du et al., arXiv 2305.14325).
 - ``shared``: one user message per problem and round, the same for every agent up to its last line,
@@ -96,7 +97,8 @@ class Prompts:
             summary = _summary(view, last)
             alone = summary is None and not view.peers[last]
         block = self._render(self._layout, "block", view.problem, answers, summary, alone)
-        tail = self._render(self._layout, "tail", view.agent, view.persona)
+        persona = view.persona if view.persona is None else " ".join(view.persona.split())  # one line
+        tail = self._render(self._layout, "tail", view.agent, persona)
         return (Message(role="user", content=f"{block}\n{tail}"),)
 
     def _render(self, module: Any, macro: str, *values: object) -> str:

@@ -113,7 +113,10 @@ def _messages(
 ) -> tuple[Message, ...]:
     if society.protocol == "vote" and agent.persona is None:
         return society.prompts.student(talk.problem)
-    own = tuple(turns[agent.id].text for turns in talk.turns)
+    # In `shared` its own answer stands among the others' in one block, so it is cut as theirs are.
+    shared = society.prompts.layout == "shared"
+    spoken = [turns[agent.id] for turns in talk.turns]
+    own = tuple(_cut(engine, turn, cap) if shared else turn.text for turn in spoken)
     peers = tuple(
         _shown(engine, others.turns[min(k, len(others.turns) - 1)], agent, cap)
         if society.peers != "none"
@@ -125,11 +128,11 @@ def _messages(
 
 
 def _shown(engine: Engine, turns: Sequence[Turn], agent: Agent, cap: int) -> tuple[Shown, ...]:
-    return tuple(
-        Shown(turn.agent, turn.text if turn.completion_tokens <= cap else engine.truncate(turn.text, cap))
-        for turn in turns
-        if turn.agent != agent.id
-    )
+    return tuple(Shown(turn.agent, _cut(engine, turn, cap)) for turn in turns if turn.agent != agent.id)
+
+
+def _cut(engine: Engine, turn: Turn, cap: int) -> str:
+    return turn.text if turn.completion_tokens <= cap else engine.truncate(turn.text, cap)
 
 
 def _fits(messages: tuple[Message, ...], engine: Engine, least: int) -> bool:
