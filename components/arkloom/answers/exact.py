@@ -29,6 +29,7 @@ _FORMS = {
     "mixed": re.compile(r"(\d+)\s(\d+)\s?/\s?(\d+)|(\d+)\s?\\frac\{\s?(\d+)\s?\}\{\s?(\d+)\s?\}"),
     "power": re.compile(r"(\d+)\s?\^\s?(?:\{\s?(-?\d{1,6})\s?\}|(\d{1,6}))"),
 }
+_USUAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _PERCENT = re.compile(r"\s?(?:%|percent)\s?$", re.IGNORECASE)
 
 
@@ -61,6 +62,8 @@ def exact(text: str) -> Exact | None:
     """
     if len(text) > MAX_LENGTH:
         return None
+    if _USUAL.fullmatch(text):  # most answers by far: no need to look for anything else
+        return Exact(Fraction(text))
     body = plain(text)
     unit = _PERCENT.search(body)
     body = body[: unit.start()] if unit else body

@@ -10,7 +10,7 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"[−–]", "-"),
-        (r"[\u00a0\u2009\u202f]|\\[,;:> ](?!\s*!)|(?<!\\)~", " "),
+        (r"[\u00a0\u2009\u202f]|(?<!\\)\\[,;:> ]|(?<!\\)~", " "),
         (r"\{,\}", ","),
         (r",\s*\\!\s*", ","),
         (r"\\!", ""),

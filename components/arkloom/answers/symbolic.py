@@ -18,7 +18,7 @@ from arkloom.errors import ArkloomError
 
 LIMIT_S = 5.0
 _START_LIMIT_S = 120.0
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 512 << 20  # it stands at 60 MiB when idle
 _MAX_LENGTH = 1_000
 _MAX_DEPTH = 30
 _MAX_PAIRS = 8
