@@ -180,9 +180,11 @@ class Filter:
         self._fates["kept"] += 1
         self._fates["spare"] += len(settled) - 1
         outcome.rsft.append(self._row(settled[0]))
-        if len(settled) > 1:
-            ways = diverse([chosen.text for chosen in settled], self._config.da_traces)
-            outcome.da.extend(self._row(settled[i], k=len(ways)) for i in ways)
+        # A bare answer is far from every trace, but it is no other way to solve anything.
+        reasoned = [chosen for chosen in settled if not chosen.bare] or settled
+        if len(reasoned) > 1:
+            ways = diverse([chosen.text for chosen in reasoned], self._config.da_traces)
+            outcome.da.extend(self._row(reasoned[i], k=len(ways)) for i in ways)
         return "kept"
 
     def _screened(self, group: Group) -> tuple[list[Candidate], list[Candidate]]:
