@@ -9,9 +9,9 @@ import numpy as np
 
 from arkloom.evaluate.answers import Floats
 from arkloom.records import Debate
-from arkloom.stats import mean_interval
+from arkloom.stats import compare
 from arkloom.traces.classes import judge_by_gold, trajectories
-from arkloom.traces.gain import STATES, Tally, vote_share
+from arkloom.traces.gain import STATES, Tally, majority
 
 
 def debate_figures(debates: Sequence[Debate], correct: Floats, resamples: int, seed: int) -> dict[str, Any]:
@@ -33,10 +33,11 @@ def debate_figures(debates: Sequence[Debate], correct: Floats, resamples: int, s
         if debate.error is None and debate.turns:
             tally.add(debate, trajectories(debate, judge_by_gold(debate)))
     figures = tally.figures()
-    change = correct - first_votes(debates)
+    gain = compare(correct, first_votes(debates), resamples=resamples, seed=seed)
     return {
-        "deliberation_gain": float(change.mean()),
-        "deliberation_gain_ci95": mean_interval(change, resamples=resamples, seed=seed).pair(),
+        "deliberation_gain": gain.diff,
+        "deliberation_gain_ci95": gain.interval.pair(),
+        "deliberation_gain_p": gain.p,
         "accuracy_per_round": [_round(row) for row in figures["rounds"]],
         "transitions": [_transition(row["from"], tally) for row in figures["transitions"]],
         "traces": figures["classes"],
@@ -45,12 +46,11 @@ def debate_figures(debates: Sequence[Debate], correct: Floats, resamples: int, s
 
 
 def first_votes(debates: Sequence[Debate]) -> Floats:
-    """[n] chance that a vote after round 0 is right: a tie counts by its share of right answers."""
-    return np.array([_first_vote(debate) for debate in debates], dtype=np.float64)
+    """[n] whether a vote after round 0 is right; a tie is drawn as the debate draws its own."""
+    return np.array([float(_first_vote(debate)) for debate in debates], dtype=np.float64)
 
 
 def _round(row: dict[str, Any]) -> dict[str, Any]:
-    """A round that only some debates reached speaks of those: ``debates`` says how many."""
     names = {"agents": "agent_accuracy", "vote": "vote_accuracy"}
     kept = ("round", "agreement", "no_answer", "debates")
     return {name: row[name] for name in kept} | {name: row[told] for name, told in names.items()}
@@ -62,9 +62,9 @@ def _transition(number: int, tally: Tally) -> dict[str, Any]:
     return {"from_round": number, "to_round": number + 1, "counts": table}
 
 
-def _first_vote(debate: Debate) -> float:
-    if not debate.rounds or debate.error is not None:
-        return 0.0
+def _first_vote(debate: Debate) -> bool:
+    elected = majority(debate, 0) if debate.rounds and debate.error is None else None
+    if elected is None:
+        return False
     right = {turn.agent for turn in debate.turns if turn.round == 0 and turn.correct}
-    groups = debate.rounds[0].classes
-    return vote_share(debate, 0, {group.answer for group in groups if right & set(group.agents)})
+    return bool(right & set(elected.agents))
