@@ -41,6 +41,15 @@ def test_mcnemar_gives_the_binomial_tail(case: dict[str, Any]) -> None:
     assert mcnemar_exact(case["only_first"], case["only_second"]) == pytest.approx(case["p"], rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("only_first", "only_second"), [(0, 0), (1, 0), (3, 4), (40, 12), (200, 260), (0, 900)]
+)
+def test_mcnemar_agrees_with_scipys_binomial_test(only_first: int, only_second: int) -> None:
+    disagree = only_first + only_second
+    expected = scipy.stats.binomtest(only_first, disagree, 0.5).pvalue if disagree else 1.0
+    assert mcnemar_exact(only_first, only_second) == pytest.approx(expected, rel=1e-9)
+
+
 @named("holm")
 def test_holm_gives_the_published_values(case: dict[str, Any]) -> None:
     assert holm(case["p"]) == pytest.approx(case["adjusted"])

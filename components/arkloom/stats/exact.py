@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from statistics import NormalDist
 
-from scipy.stats import binomtest, norm
+from scipy.special import bdtr  # scipy.stats would take seconds to import
 
 from arkloom.stats.bootstrap import LEVEL, Interval
 
@@ -28,7 +29,8 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         raise ValueError("counts must not be negative")
     if only_first + only_second == 0:
         return 1.0
-    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
+    # Under equal arms each disagreement is a fair coin, so both tails are equal.
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -57,7 +59,7 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
     """
     if trials <= 0 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials")
-    z = float(norm.ppf(0.5 + level / 2))
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     share = successes / trials
     spread = 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / spread
