@@ -156,6 +156,7 @@ class Figure(Block):
     """A drawing for wide and one for narrow screens; made by ``reports.figures.figure``."""
 
     template = "figure"
+    title: str
     wide: Markup
     narrow: Markup
     caption: str = ""

@@ -20,7 +20,7 @@ from arkloom.reports.words import percent, quantity
 STATES = ("right", "none", "wrong")
 """From top to bottom."""
 
-_BAR = 42  # CSS pixels: a share in percent fits into it
+_BAR = 46  # CSS pixels: a share in percent, or a state's name, fits into it
 _LANE = 10  # CSS pixels between arms that would hide each other
 _CLEAR = 150  # CSS pixels from a point to behind its label
 _LABEL_AT = 40  # CSS pixels from a point to its label
@@ -104,7 +104,6 @@ def _cost_axes(axes: Axes, points: Sequence[Point], narrow: bool) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
     axes.set_xlabel("completion tokens per problem (log scale)")
-    axes.set_title("right answers", loc="left", fontsize=LETTERS, color=LIGHT["muted"], pad=10)
 
 
 def _mark(axes: Axes, gap: Gap) -> None:
@@ -207,6 +206,7 @@ def _point(axes: Axes, point: Point, shift: float, height: float) -> None:
     axes.plot(
         [point.tokens],
         [point.accuracy],
+        color=colour,
         marker="o",
         markersize=9,
         markeredgewidth=2,
@@ -307,7 +307,7 @@ def flow_chart(moves: Sequence[Moves], *, name: str, title: str, description: st
         for index, move in enumerate(moves):
             _ribbons(axes, index, move, columns, total, bar)
         for index, column in enumerate(columns):
-            _stack(axes, index, column, bar)
+            _stack(axes, index, column, bar, named=index == 0)
         axes.set_xlim(-bar / 2, len(moves) + bar / 2)
         axes.set_ylim(1.03, -0.01)
         axes.set_xticks(range(len(columns)), round_names(len(columns)))
@@ -319,15 +319,16 @@ def flow_chart(moves: Sequence[Moves], *, name: str, title: str, description: st
     return figure(draw, name=name, title=title, description=description, caption=caption, size=HALF)
 
 
-def _stack(axes: Axes, index: int, column: Mapping[str, float], bar: float) -> None:
+def _stack(axes: Axes, index: int, column: Mapping[str, float], bar: float, *, named: bool) -> None:
     for state, top in _tops(column).items():
         share = column[state]
         axes.add_patch(
             Rectangle((index - bar / 2, top), bar, share, facecolor=LIGHT[state], edgecolor=LIGHT["paper"])
         )
         if share >= _LEAST_LABELLED:
-            axes.text(index, top + share / 2, percent(share), color=LIGHT["paper"], ha="center",
-                      va="center", fontsize=LETTERS - 1)  # fmt: skip
+            name = f"{state}\n" if named and share >= 2 * _LEAST_LABELLED else ""
+            axes.text(index, top + share / 2, f"{name}{percent(share)}", color=LIGHT["paper"], ha="center",
+                      va="center", fontsize=LETTERS - 1, linespacing=1.4)  # fmt: skip
 
 
 def _tops(column: Mapping[str, float]) -> dict[str, float]:

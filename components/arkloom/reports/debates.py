@@ -10,7 +10,7 @@ from typing import Literal
 
 from arkloom.records import Debate, Turn
 from arkloom.reports.blocks import Block
-from arkloom.reports.words import listing, plural
+from arkloom.reports.words import plural
 
 State = Literal["right", "wrong", "none", "open"]
 """``open``: there is no gold, so nobody can say."""
@@ -20,6 +20,7 @@ Change = Literal["", "changed", "pivot", "refuted"]
 SIGNS: dict[str, str] = {"right": "✓", "wrong": "✗", "none": "–", "open": "·"}
 WORDS: dict[str, str] = {"right": "right", "wrong": "wrong", "none": "no answer", "open": "not graded"}
 LONG = 700  # characters of an answer beyond which it is folded
+_PROSE = 70  # characters of a line beyond which an answer is set as running text
 _LONGEST = 6000  # characters of an answer that a page shows at all
 
 
@@ -74,7 +75,12 @@ class Reader(Block):
     votes: tuple[str, ...]
     voices: tuple[Voice, ...]
     rounds: tuple[str, ...]
-    open: bool = True
+
+    @property
+    def prose(self) -> bool:
+        """Whether the answers are running text rather than lines of working."""
+        said = [turn for voice in self.voices for turn in voice.said if turn is not None]
+        return any(len(line.text) > _PROSE for turn in said for line in turn.lines)
 
 
 def reader(debate: Debate, title: str = "") -> Reader:
@@ -114,7 +120,7 @@ def _said(
     if turn is None:
         return None
     before = own[number - 1] if number else None
-    after = own[number + 1] if number + 1 < len(own) else None
+    after = next((later for later in own[number + 1 :] if later and later.text != turn.text), None)
     state = state_of(turn, debate.gold)
     move = _move(before, turn, debate.gold)
     text = turn.text if len(turn.text) <= _LONGEST else turn.text[:_LONGEST] + " …"
@@ -147,47 +153,58 @@ def _note(turn: Turn, spoken: dict[tuple[int, int], Turn]) -> str:
     return f"{held} of {plural(len(peers), 'peer')} had said {turn.answer}"
 
 
-_EQUATION = re.compile(r"([^=]*[-+*/×÷^][^=]*)=\s*([^=]+?)\s*$")
+_EQUATION = re.compile(
+    r"([\d(][\d\s.,()]*[-+*/×÷^][-+*/×÷^\d\s.,()]*?)\s*=\s*(?:\$|\\boxed\{)?\s*(-?\d[\d.,]*)"
+)
+_LINE_READ = 1000  # characters of a line that are searched for equations
+_REWRITTEN = 0.1  # share of lines kept below which an answer was written anew
 
 
 def changes(before: str, after: str) -> tuple[dict[int, Change], dict[int, Change]]:
-    """Lines that were revised: indices of the earlier text (``refuted``) and of the later one.
+    r"""Lines that were revised: indices of the earlier text (``refuted``) and of the later one.
 
     In the later text the ``pivot`` is the first line that states another result for an operation that
     the earlier text states too; lines that differ otherwise are ``changed``. Prose that was written
     anew shares next to no lines; there only revised results are marked.
+
+    Example:
+        >>> changes("2*3=5\n5+1=6\n####", "2*3=6\n6+1=7\n####")
+        ({0: 'refuted'}, {0: 'pivot', 1: 'changed'})
     """
     old, new = before.splitlines(), after.splitlines()
-    results = {left: (result, index) for index, (left, result) in _equations(old)}
+    stated = {left: (result, index) for index, left, result in _equations(old)}
     refuted: dict[int, Change] = {}
-    marked: dict[int, Change] = {}
-    for index, (left, result) in _equations(new):
-        was = results.get(left)
-        if was is not None and was[0] != result:
-            marked[index] = "changed" if "pivot" in marked.values() else "pivot"
-            refuted[was[1]] = "refuted"
-    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
-    kept = sum(block.size for block in matcher.get_matching_blocks())
-    if kept or len(new) <= _SHORT:
-        for kind, _, _, start, stop in matcher.get_opcodes():
-            if kind in {"replace", "insert"}:
-                marked = {
-                    **{index: "changed" for index in range(start, stop) if new[index].strip()},
-                    **marked,
-                }
+    marked: dict[int, Change] = dict.fromkeys(_differing(old, new), "changed")
+    revised = [
+        (index, *stated[left])
+        for index, left, result in _equations(new)
+        if left in stated and stated[left][0] != result
+    ]
+    for index, _, was in revised:
+        marked[index] = "changed"
+        refuted[was] = "refuted"
+    if revised:
+        marked[revised[0][0]] = "pivot"
     return refuted, marked
 
 
-_SHORT = 10  # lines: an answer so short is compared line by line even where it shares none
+def _differing(old: Sequence[str], new: Sequence[str]) -> list[int]:
+    """Lines of the later text that the earlier one does not have; none where all was written anew."""
+    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
+    kept = {b.b + k for b in matcher.get_matching_blocks() for k in range(b.size)}
+    full = [index for index, line in enumerate(new) if line.strip()]
+    if len(kept & set(full)) < _REWRITTEN * len(full):
+        return []
+    return [index for index in full if index not in kept]
 
 
-def _equations(lines: Sequence[str]) -> list[tuple[int, tuple[str, str]]]:
-    found = []
-    for index, line in enumerate(lines):
-        match = _EQUATION.search(line)
-        if match:
-            found.append((index, ("".join(match[1].split()), "".join(match[2].split()))))
-    return found
+def _equations(lines: Sequence[str]) -> list[tuple[int, str, str]]:
+    """(line, operation, result) of every equation between numbers, spaces removed."""
+    return [
+        (index, "".join(match[1].split()), match[2].rstrip(".,"))
+        for index, line in enumerate(lines)
+        for match in _EQUATION.finditer(line[:_LINE_READ])
+    ]
 
 
 def _vote(debate: Debate, number: int) -> str:
@@ -204,19 +221,24 @@ def _title(debate: Debate) -> str:
 
 
 def _story(debate: Debate, voices: Sequence[Voice]) -> str:
-    """In a sentence: who was right at first, what happened, what the group said."""
-    first = [voice.said[0] for voice in voices if voice.said and voice.said[0] is not None]
-    right = sum(said.state == "right" for said in first if said)
-    moves = [said.move for voice in voices for said in voice.said if said is not None]
-    parts = [f"{right} of {plural(len(first), 'agent')} right alone"]
-    if corrected := moves.count("corrected"):
-        parts.append(f"{plural(corrected, 'correction')}")
-    if corrupted := moves.count("corrupted"):
-        parts.append(f"{corrupted} talked out of the right answer")
+    """In a few words: who was right at first, what happened, what the group said."""
+    said = [[turn for turn in voice.said if turn is not None] for voice in voices]
+    parts = []
+    if debate.gold is not None:
+        right = sum(bool(turns) and turns[0].state == "right" for turns in said)
+        parts.append(
+            f"{right} of {plural(len(voices), 'agent')} {'was' if right == 1 else 'were'} right alone"
+        )
+        moves = [{turn.move for turn in turns} for turns in said]
+        if corrected := sum("corrected" in own for own in moves):
+            parts.append(f"{corrected} corrected {'itself' if corrected == 1 else 'themselves'}")
+        if corrupted := sum("corrupted" in own for own in moves):
+            parts.append(f"{corrupted} {'was' if corrupted == 1 else 'were'} talked out of the right answer")
+    told = f"{'; '.join(parts)}. " if parts else ""
     if debate.error is not None:
-        return f"{listing(parts)}; not finished: {debate.error.message}"
+        return f"{told}The debate was not finished: {debate.error.message}"
     if debate.final is None or debate.final.answer is None:
-        return f"{listing(parts)}; the group gave no answer"
-    verdict = {True: "right", False: "wrong", None: "not graded"}[debate.final.correct]
+        return f"{told}The group gave no answer"
+    verdict = {True: ": right", False: ": wrong", None: ""}[debate.final.correct]
     tie = ", drawn from a tie" if debate.final.tie else ""
-    return f"{listing(parts)}; the group answered {debate.final.answer}{tie}: {verdict}"
+    return f"{told}The group answered {debate.final.answer}{tie}{verdict}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 
 import matplotlib
@@ -27,6 +28,7 @@ LETTERS = 13  # CSS pixels
 UNITS = 72  # an SVG of matplotlib has 72 units an inch; one unit is one CSS pixel here
 
 _STYLE = {
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "svg.fonttype": "none",  # letters stay letters: the page's font, selectable, small
     "font.family": "DejaVu Sans",  # ships with matplotlib, so the layout is the same everywhere
     "font.size": LETTERS,
@@ -68,13 +70,14 @@ def figure(
     Args:
         draw: What to draw.
         name: Unique on its page; ids derive from it.
-        title: Read out in place of the picture.
+        title: Over the picture, and read out in its place.
         description: What the picture shows, for those who do not see it.
         caption: Under the picture.
         size: Width and height on a wide screen, CSS pixels.
         narrow: The same on a narrow screen.
     """
     return Figure(
+        title=title,
         wide=_svg(draw, f"{name}-w", title, description, size, is_narrow=False),
         narrow=_svg(draw, f"{name}-n", title, description, narrow, is_narrow=True),
         caption=caption,
@@ -84,19 +87,19 @@ def figure(
 def _svg(
     draw: Draw, name: str, title: str, description: str, size: tuple[int, int], *, is_narrow: bool
 ) -> Markup:
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # glyphs that its font lacks: the page's font draws them
         canvas = Canvas(figsize=(size[0] / UNITS, size[1] / UNITS), layout="constrained")
         FigureCanvasSVG(canvas)
         draw(canvas.add_subplot(), is_narrow)
         stream = io.StringIO()
-        canvas.savefig(
-            stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        canvas.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawing = _inner(stream.getvalue())
     drawing = _own_ids(drawing, name)
     head = (
-        f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" style="max-width:{size[0]}px" role="img"'
+        f' aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>'
     )
     # Labels inside were escaped by matplotlib, title and description here.
     return Markup(f"{head}{_themed(drawing)}</svg>")  # noqa: S704

@@ -16,14 +16,14 @@ LIGHT = {
     "ink": "#1a212c",
     "accent": "#0a66a8",
     "right": "#00785b",
-    "wrong": "#bf4408",
+    "wrong": "#b23f07",
     "none": "#79808b",
     "group": "#3d6fb6",
     "student": "#c2480a",
     "control": "#7a4f8f",
     "fix": "#fff1c9",
     "right-wash": "#e2f3ed",
-    "wrong-wash": "#fbe9df",
+    "wrong-wash": "#fcece3",
 }
 """Name of a CSS variable -> its value on a light page."""
 

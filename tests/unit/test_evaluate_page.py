@@ -1,0 +1,183 @@
+"""The evaluation's page: the finding in words, every arm and comparison, and reports that lack things."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from debate_cases import debate, three_debates
+
+from arkloom.evaluate import page, report
+from arkloom.evaluate.page import headline, render
+
+CASE = Path(__file__).parents[1] / "cases" / "report.json"
+
+
+@pytest.fixture
+def told() -> dict[str, Any]:
+    case: dict[str, Any] = json.loads(CASE.read_text())
+    return case
+
+
+def words(html: str) -> str:
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).replace("\u00a0", " ").split())
+
+
+def sentence(told: dict[str, Any]) -> str:
+    return re.sub(r" +", " ", re.sub(r"<[^>]+>", "", headline(told)).replace("\u00a0", " "))
+
+
+def rows(html: str, heading: str) -> list[list[str]]:
+    """Cells of the first table after a heading."""
+    table = re.search(r"<tbody>(.*?)</tbody>", html[html.index(f"{heading}</h2>") :], re.DOTALL)
+    assert table is not None
+    found = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        for row in re.findall(r"<tr.*?</tr>", table[1], re.DOTALL)
+    ]
+    return [[words(cell) for cell in cells] for cells in found]
+
+
+def test_the_finding_stands_first_in_words(told: dict[str, Any]) -> None:
+    assert sentence(told) == "The student keeps 115 % [109, 123] of the debate’s gain at 6.7 % of its tokens."
+    told |= {"gain_recovered": 0.97, "gain_recovered_ci95": [0.92, 1.03], "token_ratio": 0.1}
+    assert sentence(told) == "The student keeps 97 % [92, 103] of the debate’s gain at 10 % of its tokens."
+
+
+def test_a_gain_that_cannot_be_told_says_why(told: dict[str, Any]) -> None:
+    told |= {
+        "gain_recovered": None,
+        "gain_recovered_ci95": None,
+        "gain_recovered_reason": "the debate's gain over base is not above 0",
+    }
+    assert sentence(told) == (
+        "The student answers 95 % of the problems right; what it keeps of the debate’s gain cannot be told:"
+        " the debate&#39;s gain over base is not above 0."
+    )
+    assert "keeps 1" not in words(render(told))
+
+
+def test_no_student_is_said_and_nothing_is_invented(told: dict[str, Any]) -> None:
+    told |= {"best_arm": None, "best_arm_reason": "no student arm", "gain_recovered": None}
+    assert sentence(told) == "No student to report on: no student arm."
+    assert "best student" not in words(render(told))
+
+
+def test_every_arm_stands_in_the_table_best_first(told: dict[str, Any]) -> None:
+    found = rows(render(told), "how often it is right")
+    assert [cells[0].split()[0] for cells in found] == ["rsft", "rft", "debate", "rft_self", "vote", "base"]
+    assert found[0][1:] == ["94.8 %", "[92, 96]", "94.1 % ± 0.4", "39.6", "41.8", "0.1 s"]
+    assert found[2][3] == "–", "the debate has no sampled runs"
+
+
+def test_every_comparison_shows_its_interval_and_corrected_p(told: dict[str, Any]) -> None:
+    found = {cells[0]: cells[1:] for cells in rows(render(told), "Who is better than whom")}
+    assert len(found) == len(told["deltas"])
+    assert next(iter(found)) == "rsft over rft_self", "what decides the claim comes first"
+    assert found["rsft over rft"] == ["+2.7", "", "[\u22120.1, +5.5]", "0.061", "500"]
+    assert found["rft_self over base"][3] == "0.001", "Holm's p, not the raw one"
+    html = render(told)
+    assert html.count('class="whisker quiet"') == 1, "only rsft against rft is not told apart"
+
+
+def test_headlines_are_shown_whatever_they_show(told: dict[str, Any]) -> None:
+    shown = words(render(told))
+    assert "rsft is not told apart from rft: +2.7 points, 95 % interval \u22120.1 to +5.5" in shown
+
+
+def test_absent_arms_are_named_with_their_reasons(told: dict[str, Any]) -> None:
+    assert "Not in this report rft_uncut no partner arm to be cut to" in words(render(told))
+
+
+def test_how_it_was_computed_is_told(told: dict[str, Any]) -> None:
+    shown = words(render(told))
+    assert "500, never seen in training or choice" in shown
+    assert "rsft, chosen on the validation problems" in shown
+    assert "3 seeds an arm" in shown
+    assert "is built so that a debate helps" in shown
+    found = {cells[0]: cells[1:] for cells in rows(render(told), "How this was computed")}
+    assert found["debate"] == ["21.3 s".replace("21.3", "21"), "4be0c8d911f2"]
+    assert found["sft-rsft"] == ["34 s", ""]
+
+
+def test_drawings_say_in_words_what_they_show(told: dict[str, Any]) -> None:
+    html = render(told).replace("\u00a0", " ")
+    assert "rsft: 94.8 % for 39.6 tokens" in html
+    assert "vote: 56.0 %, 86.1 %, 87.2 %" in html
+    assert "wrong to right: 1\u202f148 and 86; right to wrong: 34 and 36" in html
+
+
+def test_at_most_three_debates_with_their_corrections(told: dict[str, Any]) -> None:
+    html = render(told, [*three_debates(), *three_debates()])
+    assert html.count('<article class="debate') == 3
+    assert '<div class="pivot"><ins>7*5=35</ins></div>' in html
+    assert '<div class="refuted"><del>7*5=42</del></div>' in html
+
+
+def test_hostile_names_reasons_and_answers_are_inert(told: dict[str, Any]) -> None:
+    script = "<script>alert(1)</script>"
+    told["arms"][script] = told["arms"].pop("rft")
+    told["absent"][script] = script
+    told["notes"] = [script]
+    told["headlines"] = [{"name": script, "text": script}]
+    told["filter"] = {"classes": {script: 1}, "rejected": {script: 1}}
+    told["seconds"] = {script: 1.0}
+    told["keys"] = {script: script}
+    told["deltas"] = {f"{script}_vs_{script}": told["deltas"]["rsft_vs_rft"]}
+    told["gain_recovered"], told["gain_recovered_reason"] = None, script
+    html = render(told, [debate(script, script, [[(script, script)]])])
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") > 15
+
+
+def test_the_page_of_an_evaluation_that_had_nothing_to_ask() -> None:
+    shown = words(render(report.empty({"base": "no test problems"}, "no test problems")))
+    assert "No student to report on: no student was evaluated." in shown
+    assert "base no test problems" in shown
+
+
+def test_an_empty_report_is_a_page() -> None:
+    assert "No student to report on" in render({})
+
+
+KEYS = sorted(json.loads(CASE.read_text()))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("gone", [True, False], ids=["missing", "null"])
+def test_any_part_may_lack(told: dict[str, Any], key: str, gone: bool) -> None:
+    if gone:
+        del told[key]
+    else:
+        told[key] = None
+    html = render(told, three_debates()[:1])
+    assert ">None<" not in html
+    assert "None of" not in words(html)
+
+
+OPTIONAL = ("sampled", "latency_p50_s", "tokens_per_correct", "validation", "no_answer", "model")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_any_figure_of_an_arm_may_lack(told: dict[str, Any], name: str) -> None:
+    without = copy.deepcopy(told)
+    for arm in told["arms"].values():
+        arm[name] = None
+    for arm in without["arms"].values():
+        arm.pop(name)
+    for case in (told, without):
+        html = render(case)
+        assert ">None<" not in html
+        assert len(rows(html, "how often it is right")) == len(case["arms"])
+
+
+def test_the_names_are_those_that_the_report_writes(told: dict[str, Any]) -> None:
+    """The case of these tests has the keys of a real report, so that it cannot drift away from it."""
+    empty = report.empty({}, "")
+    assert set(empty) <= set(told)
+    assert page.BASE in told["arms"]
