@@ -36,9 +36,17 @@ def run(code: str, calls: tuple[str, ...]) -> list[str]:
     # printed goes to a file, because a file has a limit and a pipe has none.
     command, task = [sys.executable, "-I", "-c", RUNNER], json.dumps({"code": code, "calls": calls})
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as printed:
-        outside = {"stdout": printed, "stderr": subprocess.DEVNULL, "cwd": folder, "env": {}}
         try:
-            subprocess.run(command, input=task.encode(), timeout=2 * SECONDS, check=True, **outside)
+            subprocess.run(
+                command,
+                input=task.encode(),
+                stdout=printed,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+                env={},
+                timeout=2 * SECONDS,
+                check=True,
+            )
             printed.seek(0)
             return [str(result) for result in json.loads(printed.read())]
         except (subprocess.SubprocessError, ValueError, TypeError, RecursionError):
