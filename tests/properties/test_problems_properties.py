@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,10 @@ SIZE = st.integers(0, 12)
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("problems") / "own.jsonl"
     path.write_text("".join(json.dumps({"question": f"{n} + 1?", "gold": n + 1}) + "\n" for n in range(60)))
-    yield str(path)
+    return str(path)
 
 
 @settings(max_examples=60, deadline=None)
