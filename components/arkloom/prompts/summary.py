@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def extractive(answers: Sequence[tuple[str, str | None]]) -> str:
-    """Distinct answers with their counts and one trace each, most frequent first.
+    r"""Distinct answers with their counts and one trace each, most frequent first.
 
     Args:
         answers: (text, answer) of each agent in agent order; answer None = not readable. Answers
@@ -16,7 +16,7 @@ def extractive(answers: Sequence[tuple[str, str | None]]) -> str:
         One block per distinct answer: ``3 agents:``, then the shortest of its traces.
 
     Example:
-        >>> print(extractive([("1+1=2\\n#### 2", "2"), ("1+1=3\\n#### 3", "3"), ("#### 2", "2")]))
+        >>> print(extractive([("1+1=2\n#### 2", "2"), ("1+1=3\n#### 3", "3"), ("#### 2", "2")]))
         2 agents:
         #### 2
         1 agent:

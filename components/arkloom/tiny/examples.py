@@ -118,7 +118,7 @@ def debate(random: Random) -> Example:
     """An agent that has answered sees what others answered and weighs."""
     problem = draw_problem(random)
     layout = random.choice(LAYOUTS)
-    rounds = random.choices((1, 2), (0.4, 0.6))[0]
+    rounds = random.choice((1, 2))
     if random.random() < SOLO_SHARE:
         return solo(problem, layout, rounds, random)
     table = sit(problem, rounds, random, society=random.random() < 0.5)
@@ -126,9 +126,9 @@ def debate(random: Random) -> Example:
     return weighing(table, agent, layout, random, summarise=random.random() < SUMMARY_SHARE)
 
 
-def sit(problem: Sum, rounds: int, random: Random, *, society: bool) -> Table:
+def sit(problem: Sum, rounds: int, random: Random, *, society: bool, size: int | None = None) -> Table:
     """Debates ``rounds`` rounds on paper, by society peers or by peers that are wrong at random."""
-    agents = _team(random)
+    agents = _team(size or random.choices(SIZES, SIZE_WEIGHTS)[0], random)
     stated: list[tuple[Statement, ...]] = []
     for played in range(rounds):
         if played and (society or random.random() < 0.5):
@@ -225,8 +225,7 @@ def _answered(text: str) -> tuple[str, str | None]:
     return text, None if answer is None else str(answer)
 
 
-def _team(random: Random) -> tuple[Persona, ...]:
-    size = random.choices(SIZES, SIZE_WEIGHTS)[0]
+def _team(size: int, random: Random) -> tuple[Persona, ...]:
     if random.random() < NEUTRAL_DEBATER_SHARE:
         return (NEUTRAL,) * size
     return tuple(random.sample(PERSONAS, size))

@@ -194,9 +194,7 @@ def read_statement(text: str) -> Statement:
     return {(int(left), int(right)): int(value) for left, right, value in _PRODUCT.findall(text)}
 
 
-_WELL_FORMED = re.compile(
-    r"(?:\d+\*\d+=-?\d+\n|-?\d+[+-]\d+=-?\d+\n)+#### (-?\d+)"
-)
+_WELL_FORMED = re.compile(r"(?:\d+\*\d+=-?\d+\n|-?\d+[+-]\d+=-?\d+\n)+#### (-?\d+)")
 
 
 def well_formed(text: str) -> bool:

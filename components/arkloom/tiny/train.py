@@ -11,8 +11,8 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -43,12 +43,12 @@ class Recipe:
     Attributes:
         steps: Optimiser steps, half of each family.
         seed: Of the initial weights and of every example.
-        learning_rate: Peak; cosine to 0 after ``warm_up`` steps.
+        learning_rate: Peak, reached after ``warm_up`` steps and held for half of the steps.
         direct_batch: Conversations a direct step.
         debate_batch: Conversations a debate step.
     """
 
-    steps: int = 6000
+    steps: int = 4200
     seed: int = 7
     learning_rate: float = 2e-3
     warm_up: int = 100
@@ -73,14 +73,18 @@ def model_config(vocabulary: int, pad: int, end: int) -> LlamaConfig:
     )  # fmt: skip
 
 
-def train(
-    out: Path,
-    recipe: Recipe | None = None,
-    *,
-    threads: int | None = None,
-    probe: Callable[[Path, int], None] | None = None,
-    probe_every: int = 1000,
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one training holds: where it writes, what decides it, and what it changes."""
+
+    out: Path
+    recipe: Recipe
+    words: PreTrainedTokenizerFast
+    model: LlamaForCausalLM
+    optimiser: torch.optim.Optimizer
+
+
+def train(out: Path, recipe: Recipe | None = None, *, threads: int | None = None) -> Path:
     """Trains from scratch, or goes on from the last checkpoint in ``out``; returns ``out``.
 
     Args:
@@ -88,10 +92,9 @@ def train(
             ``checkpoint/``.
         recipe: Steps, seed and rates; default: that of the shipped weights.
         threads: Torch threads; default: Torch's own choice.
-        probe: Called with a saved model and the step every ``probe_every`` steps.
 
     Raises:
-        BadInputError: ``steps`` is no positive multiple of a block, or ``out`` holds a checkpoint
+        BadInputError: ``steps`` is no positive multiple of two blocks, or ``out`` holds a checkpoint
             of another recipe.
     """
     recipe = recipe or Recipe()
@@ -99,70 +102,64 @@ def train(
         raise BadInputError(f"{recipe.steps} steps", mend=f"Give a positive multiple of {2 * BLOCK}.")
     if threads:
         torch.set_num_threads(threads)
-    words = tokenizer.build(CONTEXT_LENGTH)
+    torch.set_flush_denormal(True)
     torch.manual_seed(recipe.seed)
+    words = tokenizer.build(CONTEXT_LENGTH)
     model = LlamaForCausalLM(model_config(len(words), words.pad_token_id, words.eos_token_id))
     AttentionInterface.register(_ATTENTION, _attend)
     model.set_attn_implementation(_ATTENTION)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    start = _resume(out, recipe, model, optimiser)
+    run = _Run(out, recipe, words, model, optimiser)
+    start = _resume(run)
     with _progress() as progress:
-        task = progress.add_task("tiny society", total=recipe.steps, completed=start, loss="")
-        _loop(out, recipe, words, model, optimiser, start, progress, task, probe, probe_every)
+        _loop(run, start, progress)
     save(model, words, out)
-    for leftover in ("checkpoint", "probe"):
-        shutil.rmtree(out / leftover, ignore_errors=True)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
     return out
 
 
 def _progress() -> Progress:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[loss]}"), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _loop(  # noqa: PLR0917
-    out: Path,
-    recipe: Recipe,
-    words: PreTrainedTokenizerFast,
-    model: LlamaForCausalLM,
-    optimiser: torch.optim.Optimizer,
-    start: int,
-    progress: Progress,
-    task: int,
-    probe: Callable[[Path, int], None] | None,
-    probe_every: int,
-) -> None:
-    began, losses = time.monotonic(), {False: 0.0, True: 0.0}
-    model.train()
-    for step, (debating, batch) in enumerate(batches(recipe, words, start), start=start):
-        for group in optimiser.param_groups:
-            group["lr"] = rate(recipe, step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = loss_of(model, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        seen = loss.item()
+def _loop(run: _Run, start: int, progress: Progress) -> None:
+    recipe, losses, began = run.recipe, {False: 0.0, True: 0.0}, time.monotonic()
+    task = progress.add_task("tiny society", total=recipe.steps, completed=start, loss="")
+    run.model.train()
+    for done, (debating, batch) in enumerate(batches(recipe, run.words, start), start=start + 1):
+        seen = _step(run, batch, rate(recipe, done - 1))
         losses[debating] += 0.05 * (seen - losses[debating]) if losses[debating] else seen
-        done = step + 1
         progress.update(task, completed=done, loss=f"direct {losses[False]:.3f} debate {losses[True]:.3f}")
         if done % LOG_EVERY == 0 and not progress.console.is_terminal:
             pace = (time.monotonic() - began) / (done - start)
-            log.info(
-                "step %d/%d direct %.4f debate %.4f %.3f s/step, %.1f min left",
-                done, recipe.steps, losses[False], losses[True], pace, pace * (recipe.steps - done) / 60,
-            )  # fmt: skip
+            left = pace * (recipe.steps - done) / 60
+            line = "step %d/%d, loss direct %.4f debate %.4f, %.3f s a step, %.1f minutes left"
+            log.info(line, done, recipe.steps, losses[False], losses[True], pace, left)
         if done % CHECKPOINT_EVERY == 0 and done < recipe.steps:
-            _checkpoint(out, recipe, done, model, optimiser)
-        if probe and done % probe_every == 0 and done < recipe.steps:
-            probe(save(model, words, out / "probe"), done)
+            _checkpoint(run, done)
+
+
+def _step(run: _Run, batch: Batch, learning_rate: float) -> float:
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = loss_of(run.model, batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimiser.step()
+    run.optimiser.zero_grad(set_to_none=True)
+    return loss.item()
 
 
 def _attend(
@@ -183,16 +180,24 @@ def _attend(
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """The learning rate of one step: linear warm-up, cosine to 0."""
+    """The learning rate of one step: linear warm-up, held, then cosine to 0 over the last half.
+
+    Up to ``holds_until`` it does not depend on the number of steps, so a run may still be made
+    shorter or longer then.
+    """
     if step < recipe.warm_up:
         return recipe.learning_rate * (step + 1) / recipe.warm_up
-    share = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+    start = holds_until(recipe)
+    share = max(0, step - start) / max(1, recipe.steps - start)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def batches(
-    recipe: Recipe, words: PreTrainedTokenizerFast, start: int = 0
-) -> Iterator[tuple[bool, Batch]]:
+def holds_until(recipe: Recipe) -> int:
+    """The step from which the learning rate falls."""
+    return recipe.steps // 2
+
+
+def batches(recipe: Recipe, words: PreTrainedTokenizerFast, start: int = 0) -> Iterator[tuple[bool, Batch]]:
     """Yields (is it a debate step, batch) from step ``start``, a block boundary, to the last."""
     for block in range(start // (2 * BLOCK), recipe.steps // (2 * BLOCK)):
         random = Random(f"tiny/{recipe.seed}/{block}")  # noqa: S311  (no secret)
@@ -275,38 +280,38 @@ def _pad(rows: list[tuple[list[int], list[bool]]], pad: int) -> Batch:
     return Batch(tokens, learned)
 
 
-def _checkpoint(
-    out: Path, recipe: Recipe, step: int, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer
-) -> None:
+def _checkpoint(run: _Run, step: int) -> None:
     """Weights and moments as one safetensors file; its metadata says which step of which recipe."""
-    folder = out / "checkpoint"
+    folder = run.out / "checkpoint"
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in run.model.named_parameters():
         tensors[f"weight/{name}"] = parameter.detach()
         for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{moment}/{name}"] = optimiser.state[parameter][moment]
-    metadata = {"step": str(step), "recipe": json.dumps(asdict(recipe), sort_keys=True)}
+            tensors[f"{moment}/{name}"] = run.optimiser.state[parameter][moment]
+    metadata = {"step": str(step), "recipe": json.dumps(asdict(run.recipe), sort_keys=True)}
     save_file(tensors, folder / "next.safetensors", metadata=metadata)
     (folder / "next.safetensors").replace(folder / "last.safetensors")
 
 
-def _resume(
-    out: Path, recipe: Recipe, model: LlamaForCausalLM, optimiser: torch.optim.Optimizer
-) -> int:
-    path = out / "checkpoint" / "last.safetensors"
+def _resume(run: _Run) -> int:
+    """Restores the last checkpoint, if any, and returns the step that it stands at."""
+    path = run.out / "checkpoint" / "last.safetensors"
     if not path.is_file():
         return 0
     with safe_open(path, framework="pt") as opened:
         metadata = opened.metadata()
-    if metadata["recipe"] != json.dumps(asdict(recipe), sort_keys=True):
+    step, before = int(metadata["step"]), Recipe(**json.loads(metadata["recipe"]))
+    same_so_far = replace(before, steps=run.recipe.steps) == run.recipe and step <= min(
+        holds_until(before), holds_until(run.recipe)
+    )
+    if before != run.recipe and not same_so_far:
         raise BadInputError("checkpoint of another recipe", where=str(path), mend="Choose another --out.")
     tensors = load_file(path)
-    step = int(metadata["step"])
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in run.model.named_parameters():
             parameter.copy_(tensors[f"weight/{name}"])
-            optimiser.state[parameter] = {
+            run.optimiser.state[parameter] = {
                 "step": torch.tensor(float(step)),
                 "exp_avg": tensors[f"exp_avg/{name}"],
                 "exp_avg_sq": tensors[f"exp_avg_sq/{name}"],
