@@ -30,8 +30,10 @@ from arkloom.reports.blocks import (
     Table,
     Whisker,
 )
-from arkloom.reports.charts import Gap, Line, Moves, Point, cost_chart, flow_chart, rounds_chart, spread
+from arkloom.reports.charts import Line, Moves, flow_chart, rounds_chart
+from arkloom.reports.cost import Gap, Point, cost_chart
 from arkloom.reports.debates import changes, reader
+from arkloom.reports.labels import spread
 from arkloom.reports.render import html
 from arkloom.reports.words import duration, interval, listing, p_value, percent, plural, quantity, signed
 

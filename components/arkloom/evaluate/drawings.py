@@ -8,7 +8,8 @@ from typing import Any
 from arkloom.evaluate.arms import BASE, DEBATE, VOTE
 from arkloom.evaluate.comparisons import CONTROL
 from arkloom.reports.blocks import Block, Figure
-from arkloom.reports.charts import Gap, Line, Moves, Point, cost_chart, flow_chart, rounds_chart
+from arkloom.reports.charts import Line, Moves, flow_chart, rounds_chart
+from arkloom.reports.cost import Gap, Point, cost_chart
 from arkloom.reports.words import listing, percent, points, quantity
 
 Arm = tuple[str, Mapping[str, Any]]

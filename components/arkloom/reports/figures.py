@@ -24,6 +24,7 @@ Draw = Callable[[Axes, bool], None]
 """Draws on the axes; the flag says that the screen is narrow."""
 
 WIDE, HALF, NARROW = (1000, 430), (490, 360), (350, 370)  # CSS pixels at full size
+MARGINS = (50, 52, 14, 8)  # left, bottom, right, top: room for the ticks' and the x axis' letters
 LETTERS = 13  # CSS pixels
 UNITS = 72  # an SVG of matplotlib has 72 units an inch; one unit is one CSS pixel here
 
@@ -64,6 +65,7 @@ def figure(
     caption: str = "",
     size: tuple[int, int] = WIDE,
     narrow: tuple[int, int] = NARROW,
+    margins: tuple[int, int, int, int] = MARGINS,
 ) -> Figure:
     """Draw a figure in both sizes.
 
@@ -75,29 +77,40 @@ def figure(
         caption: Under the picture.
         size: Width and height on a wide screen, CSS pixels.
         narrow: The same on a narrow screen.
+        margins: Left, bottom, right and top of the axes, CSS pixels.
     """
     return Figure(
         title=title,
-        wide=_svg(draw, f"{name}-w", title, description, size, is_narrow=False),
-        narrow=_svg(draw, f"{name}-n", title, description, narrow, is_narrow=True),
+        wide=_svg(draw, f"{name}-w", title, description, size, margins, is_narrow=False),
+        narrow=_svg(draw, f"{name}-n", title, description, narrow, margins, is_narrow=True),
         caption=caption,
     )
 
 
 def _svg(
-    draw: Draw, name: str, title: str, description: str, size: tuple[int, int], *, is_narrow: bool
+    draw: Draw,
+    name: str,
+    title: str,
+    description: str,
+    size: tuple[int, int],
+    margins: tuple[int, int, int, int],
+    *,
+    is_narrow: bool,
 ) -> Markup:
+    (width, height), (left, bottom, right, top) = size, margins
+    inside = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # glyphs that its font lacks: the page's font draws them
-        canvas = Canvas(figsize=(size[0] / UNITS, size[1] / UNITS), layout="constrained")
-        FigureCanvasSVG(canvas)
-        draw(canvas.add_subplot(), is_narrow)
+        canvas = Canvas(figsize=(width / UNITS, height / UNITS))
+        draw(canvas.add_axes(inside), is_narrow)
         stream = io.StringIO()
-        canvas.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        FigureCanvasSVG(canvas).print_svg(
+            stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     drawing = _inner(stream.getvalue())
     drawing = _own_ids(drawing, name)
     head = (
-        f'<svg viewBox="0 0 {size[0]} {size[1]}" style="max-width:{size[0]}px" role="img"'
+        f'<svg viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img"'
         f' aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-desc">{escape(description)}</desc>'
     )
