@@ -17,6 +17,7 @@ import pytest
 
 from arkloom import answers
 from arkloom.config import load
+from arkloom.filter import filtering
 from arkloom.filter.stage import filter_log
 from arkloom.jsonl import read_records
 from arkloom.records import Debate, StepRow, TrainingRow
@@ -97,6 +98,12 @@ def test_only_explained_classes_differ_by_more_than_a_tenth(found: dict) -> None
     assert far <= EXPLAINED, far
     letters = sum(count for move, count in found["moved"].items() if move.startswith("mcq: "))
     assert letters >= 0.85 * sum(found["moved"].values())  # it is how letters are read that differs
+
+
+def test_the_readme_tells_these_counts(found: dict) -> None:
+    readme = Path(filtering.__file__).with_name("README.md").read_text()
+    row = " | ".join(str(found["classes"][name]) for name in ORIENTATION)
+    assert f"| `arkloom.answers` | {row} |" in readme
 
 
 def test_every_row_leads_back_to_its_turn(found: dict, log: Path) -> None:

@@ -254,7 +254,7 @@ class Filter:
             "graded_by": "consensus" if self._config.label_free else "gold",
             "classes": figures["classes"],
             "peer_induced": figures["peer_induced"],
-            "rejected": {name: self._fates[name] for name in REASONS},
+            "rejected": {name: self._fates[name] for name in REASONS if self._fates[name]},
             "turns": {"all": self._turns, **{name: self._fates[name] for name in (*REASONS, *FATES)}},
             "questions": {"all": len(self._groups), **dict(sorted(questions.items()))},
             "yield": _share(len(outcome.rsft), len(self._groups)),

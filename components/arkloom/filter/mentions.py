@@ -23,12 +23,15 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _LOOSE = re.compile(
-    rf"\b(?P<word>agents?|consensus|peers?|debate)\b"
+    rf"\b(?P<word>agents?|consensus|peers|debate)\b"
     rf"|\b(?:other|given|provided|previous|prior|earlier|presented|proposed|above) (?:{_SAID})\b"
     rf"|\b(?:{_COUNT}|these|those|other)(?: of)?(?: the| these)? (?:\w+ )?(?:{_MANY})\b"
     rf"|\b(?:{_SAID}) (?:were |was |that (?:were|was) )?(?:provided|presented|given|proposed|offered|above)\b"
     rf"|\bmy (?:own |very )?(?:previous|earlier|initial|original|first|last|prior|updated|revised)\b"
     rf"|\b(?:multiplicity|variety|diversity|range|majority) of (?:the |these )?(?:\w+ )?(?:{_MANY}|agents)\b"
+    rf"|\bthe (?:{_MANY}) (?:are|were|all|both|agree|seem|differ|vary|above)\b"
+    r"|\b(?:multiple|various|different|diverse) (?:perspectives|viewpoints)\b"
+    r"|\bi (?:would |will )?still (?:find|believe|hold|think|maintain|conclude)\b"
     rf"|\b(?:updated|revised|refined) (?:\w+ )?(?:{_SAID})\b"
     r"|\b(?:as|i) (?:i )?(?:have )?(?:previously|earlier)\b"
     r"|\bpreviously (?:stated|provided|mentioned|calculated)\b"

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from arkloom.reports.blocks import Bar, Bars, Block, Card, Cards, Fold, Page, Prose, Section, Table, Tone
+from arkloom.reports.blocks import (
+    Bar,
+    Bars,
+    Beside,
+    Block,
+    Card,
+    Cards,
+    Figure,
+    Fold,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Tone,
+)
 from arkloom.reports.charts import Line, Moves, flow_chart, rounds_chart
 from arkloom.reports.render import html
 from arkloom.reports.words import percent, plural, quantity, signed
@@ -127,22 +141,27 @@ def _rounds(report: Mapping[str, Any]) -> list[Block]:
         Moves({(a, b): change["counts"][f"{a}->{b}"] for a in STATES for b in STATES})
         for change in report["transitions"]
     ]
-    return [
-        rounds_chart(
-            lines,
-            name="rounds",
-            title="Accuracy by round",
-            description="Share of right answers after each round, of the vote and of single agents.",
-            caption="Right answers after each round.",
-        ),
-        flow_chart(
-            moves,
-            name="moves",
-            title="Answers between rounds",
-            description="How many answers went from right, wrong or none to each of these, round by round.",
-            caption="Each answer's way through the rounds.",
-        ),
-    ]
+    return [Beside((_accuracy(lines), _moves(moves)))]
+
+
+def _accuracy(lines: Sequence[Line]) -> Figure:
+    return rounds_chart(
+        lines,
+        name="rounds",
+        title="Accuracy by round",
+        description="Share of right answers after each round, of the vote and of single agents.",
+        caption="Right answers after each round.",
+    )
+
+
+def _moves(moves: Sequence[Moves]) -> Figure:
+    return flow_chart(
+        moves,
+        name="moves",
+        title="Answers between rounds",
+        description="How many answers went from right, wrong or none to each of these, round by round.",
+        caption="Each answer's way through the rounds.",
+    )
 
 
 def _examples(report: Mapping[str, Any]) -> list[Block]:

@@ -110,7 +110,7 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, Any]:
         "yield": report["yield"],
         "corrective_rows": report["rows"]["corrective"],
         "classes": report["classes"],
-        "rejected": {name: count for name, count in report["rejected"].items() if count},
+        "rejected": report["rejected"],
         "row_precision": report["row_precision"],
         "pseudo_label_precision": report["pseudo_label_precision"],
     }
