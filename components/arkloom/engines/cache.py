@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _GROWTH = 64  # positions that the cache grows by
-_ROUND = 16  # attention reads a multiple of so many positions
+_ROUND = 16  # attention reads a multiple of so many positions: then more of them change no bit of its result
 
 
 class RaggedCache:

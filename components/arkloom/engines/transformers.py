@@ -2,14 +2,19 @@
 
 Sequences of different lengths decode together, each at its own position of a cache that is padded on the
 right; a finished one leaves at once and a waiting one takes its place. So no sequence waits for the
-longest of its batch, and float32 results do not depend on who shares the batch beyond rounding.
-Text is drawn with noise keyed by (turn seed, position, token id): see ``engines.gumbel``.
+longest of its batch. Text is drawn with noise keyed by (turn seed, position, token id): ``engines.gumbel``.
+
+Float32 logits on a processor do not depend, to the last bit, on who shares the batch: each decoder thread
+computes with one torch thread (with more, a row's arithmetic depends on the thread that it falls to), passes
+have four rows or more (fewer take other kernels), and lengths are padded in steps of sixteen, by the prompt
+alone. Several decoder threads share the requests, which is also faster for small models.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -33,6 +38,8 @@ from arkloom.engines.thinking import OPEN, split_thinking
 from arkloom.errors import ArkloomError, BadInputError
 from arkloom.records import Message
 
+_LEAST_ROWS = 4
+_STEP = 16
 _PREFILL_TOKENS = 2048  # larger passes run out of the processor's cache and are slower a token
 _ATTENTION = {"full_attention", "sliding_attention"}
 
@@ -45,7 +52,7 @@ def load(config: RunConfig, model: ModelConfig | Path) -> TransformersEngine:
     """
     runtime = config.runtime
     notices.disable_progress_bar()
-    torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // runtime.parallel))
+    threads = runtime.threads or max(1, (os.cpu_count() or 1) // runtime.parallel)
     folder = model if isinstance(model, Path) else model_folder(model.name)
     dtype = config.models.student.dtype if isinstance(model, Path) else model.dtype
     try:
@@ -63,22 +70,33 @@ def load(config: RunConfig, model: ModelConfig | Path) -> TransformersEngine:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"cannot load the model ({_line(error)})", where=str(folder)) from error
     return TransformersEngine(
-        network.to(runtime.device).eval(), tokenizer, batch=runtime.batch, slots=runtime.slots
+        network.to(runtime.device).eval(),
+        tokenizer,
+        batch=runtime.batch,
+        slots=runtime.slots,
+        threads=threads if runtime.device == "cpu" else 1,
     )
 
 
 class TransformersEngine:
     """Serves one model (see the module)."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch: int = 128, slots: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, batch: int = 128, slots: int = 256, threads: int = 1
+    ) -> None:
         self._tokenizer, self._slots = tokenizer, slots
         self._context = _context_length(model, tokenizer)
-        self._decoder = Decoder(model, batch, _stop_tokens(model, tokenizer))
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._encode = lru_cache(maxsize=4096)(self._render)
         self._failure: ArkloomError | None = None
-        self._worker = threading.Thread(target=self._work, name="arkloom-decoder", daemon=True)
-        self._worker.start()
+        threads = min(threads, batch)
+        stops = _stop_tokens(model, tokenizer)
+        decoders = [Decoder(model, -(-batch // threads), stops) for _ in range(threads)]
+        self._workers = [
+            threading.Thread(target=self._work, args=(decoder,), daemon=True) for decoder in decoders
+        ]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def slots(self) -> int:
@@ -97,8 +115,6 @@ class TransformersEngine:
             BadInputError: The prompt alone fills the context.
             ArkloomError: The model failed.
         """
-        if self._failure is not None:
-            raise self._failure
         if request.adapter is not None:
             raise BadInputError(f"this engine serves no adapter {request.adapter!r}")
         prompt, opened = self._encode(request.messages)
@@ -110,6 +126,8 @@ class TransformersEngine:
         loop = asyncio.get_running_loop()
         job = _Job(prompt, request.sampling, request.seed, room, loop.create_future(), loop)
         self._waiting.put(job)
+        if self._failure is not None:  # set before the queue is emptied for the last time
+            raise self._failure
         await job.future
         words = self._tokenizer.decode(job.spoken, skip_special_tokens=True)
         text, thinking = split_thinking(words, opened)
@@ -133,9 +151,10 @@ class TransformersEngine:
         return text[: encoded["offset_mapping"][max_tokens - 1][1]] if max_tokens > 0 else ""
 
     async def close(self) -> None:
-        """Stop the worker; requests in flight are dropped."""
+        """Stop the decoder threads; requests in flight are dropped."""
         self._waiting.put(None)
-        await asyncio.to_thread(self._worker.join)
+        for worker in self._workers:
+            await asyncio.to_thread(worker.join)
 
     def _render(self, messages: tuple[Message, ...]) -> tuple[list[int], bool]:
         chat = [{"role": m.role, "content": m.content} for m in messages]
@@ -143,32 +162,37 @@ class TransformersEngine:
         tokens: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return tokens, text.rstrip().endswith(OPEN)
 
-    def _work(self) -> None:
-        """The worker thread: admit who waits, decode one token for everyone, hand out what is done."""
+    def _work(self, decoder: Decoder) -> None:
+        """A decoder thread: admit who waits, decode one token for everyone, hand out what is done."""
+        torch.set_num_threads(1)
+        error = ArkloomError("the engine was closed")
         try:
             with torch.inference_mode():
-                while self._admit():
-                    _resolve(self._decoder.step())
-        except Exception as error:
-            self._failure = ArkloomError(f"the model failed: {_line(error)}")
-            self._failure.__cause__ = error
-            jobs = [*self._decoder.jobs, *_drain(self._waiting)]
-            _resolve(jobs, self._failure)
+                while self._admit(decoder):
+                    _resolve(decoder.step())
+        except Exception as fault:
+            error = ArkloomError(f"the model failed: {_line(fault)}")
+            error.__cause__ = fault
+        self._failure = self._failure or error
+        _resolve([*decoder.jobs, *_drain(self._waiting)], self._failure)
+        self._waiting.put(None)  # the other threads end as well
 
-    def _admit(self) -> bool:
+    def _admit(self, decoder: Decoder) -> bool:
         """Fill free rows in the order of arrival; waits when there is nothing to do. False = close."""
         jobs: list[_Job] = []
-        while len(self._decoder.jobs) + len(jobs) < self._decoder.rows:
-            idle = not jobs and not self._decoder.jobs
+        # A thread takes its share of those who wait, so that all threads end together.
+        share = max(1, -(-self._waiting.qsize() // len(self._workers)))
+        while len(jobs) < share and len(decoder.jobs) + len(jobs) < decoder.rows:
             try:
-                job = self._waiting.get(block=idle)
+                job = self._waiting.get(block=not jobs and not decoder.jobs)
             except queue.Empty:
                 break
             if job is None:
+                decoder.jobs += jobs  # dropped with the others
                 return False
             if not job.future.cancelled():
                 jobs.append(job)
-        self._decoder.admit(jobs)
+        decoder.admit(jobs)
         return True
 
 
@@ -190,6 +214,10 @@ class _Job:
         """Positions of the cache that are filled: all tokens but the last, which is fed next."""
         return len(self.prompt) + len(self.spoken) - 1
 
+    def padded(self) -> int:
+        """Prompt tokens but the last, padded: by the prompt alone, never by its company."""
+        return -(-(len(self.prompt) - 1) // _STEP) * _STEP
+
 
 class Decoder:
     """Decodes up to ``rows`` sequences together; row i of the cache belongs to ``jobs[i]``."""
@@ -201,40 +229,42 @@ class Decoder:
         self.jobs: list[_Job] = []
 
     def admit(self, jobs: Sequence[_Job]) -> None:
-        """Compute the cache of all prompt tokens but the last; similar lengths share a pass."""
+        """Compute the cache of all prompt tokens but the last; prompts of one padded length share a pass."""
         if not jobs:
             return
-        most = max(len(job.prompt) + job.room for job in jobs)
-        ordered = sorted(jobs, key=lambda job: len(job.prompt))
+        ordered = sorted(jobs, key=_Job.padded)
         first = len(self.jobs)
         self.jobs += ordered
-        self._cache.reserve(len(self.jobs), most)
-        start = 0
-        while start < len(ordered):
-            end = start + 1
-            while end < len(ordered) and len(ordered[end].prompt) * (end + 1 - start) <= _PREFILL_TOKENS:
-                end += 1
-            self._prefill(ordered[start:end], first + start)
-            start = end
+        most = max(max(len(job.prompt) + job.room, job.padded()) for job in jobs)
+        self._cache.reserve(max(len(self.jobs), _LEAST_ROWS), most)
+        for length, group in itertools.groupby(ordered, key=_Job.padded):
+            alike = list(group)
+            size = max(1, _PREFILL_TOKENS // max(length, 1))
+            for start in range(0, len(alike), size):
+                self._prefill(alike[start : start + size], length, first + start)
+            first += len(alike)
 
-    def _prefill(self, jobs: Sequence[_Job], row: int) -> None:
-        longest = len(jobs[-1].prompt) - 1
-        if longest == 0:
+    def _prefill(self, jobs: Sequence[_Job], length: int, row: int) -> None:
+        if length == 0:
             return
-        tokens = torch.zeros(len(jobs), longest, dtype=torch.long)
+        tokens = torch.zeros(len(jobs), length, dtype=torch.long)
         for index, job in enumerate(jobs):  # padded on the right: causal attention never looks there
             tokens[index, : len(job.prompt) - 1] = torch.tensor(job.prompt[:-1])
         self._cache.fill(row)
-        positions = torch.arange(longest, device=self._device).expand(len(jobs), -1)
+        positions = torch.arange(length, device=self._device).expand(len(jobs), -1)
         self._model.base_model(
             input_ids=tokens.to(self._device), position_ids=positions, past_key_values=self._cache
         )
 
     def step(self) -> list[_Job]:
         """One token for every job; returns the jobs that ended."""
-        lengths = torch.tensor([job.length for job in self.jobs], device=self._device)
-        last = [job.spoken[-1] if job.spoken else job.prompt[-1] for job in self.jobs]
-        seen = self._cache.extend(torch.arange(len(self.jobs), device=self._device), lengths)
+        if not self.jobs:
+            return []
+        spare = [0] * (_LEAST_ROWS - len(self.jobs))
+        lengths = torch.tensor([job.length for job in self.jobs] + spare, device=self._device)
+        last = [job.spoken[-1] if job.spoken else job.prompt[-1] for job in self.jobs] + spare
+        rows = torch.arange(len(last), device=self._device)
+        seen = self._cache.extend(rows, lengths)
         mask = torch.arange(seen, device=self._device) <= lengths[:, None]
         output = self._model(
             input_ids=torch.tensor(last, device=self._device)[:, None],
@@ -242,7 +272,7 @@ class Decoder:
             past_key_values=self._cache,
             attention_mask=mask[:, None, None],
         )
-        chosen = self._choose(output.logits[:, -1].float())
+        chosen = self._choose(output.logits[: len(self.jobs), -1].float())
         ended = []
         for job, token in zip(self.jobs, chosen, strict=True):
             job.stopped = token in self._stops

@@ -28,12 +28,16 @@ async def judge(turns: Sequence[Turn], problem: Problem) -> tuple[tuple[Turn, ..
 
 
 def _judge(turns: Sequence[Turn], problem: Problem) -> tuple[tuple[Turn, ...], Round]:
-    graded = tuple(_graded(turn, problem) for turn in turns)
+    verdicts: dict[str | None, bool | None] = {}
+    graded = tuple(_graded(turn, problem, verdicts) for turn in turns)
     given = [turn.answer for turn in graded]
     return graded, tally(given, problem.answer_type, [turn.agent for turn in graded])
 
 
-def _graded(turn: Turn, problem: Problem) -> Turn:
+def _graded(turn: Turn, problem: Problem, verdicts: dict[str | None, bool | None]) -> Turn:
+    """The turn with its answer; ``verdicts`` remembers what was graded in this round."""
     answer = answers.extract(turn.text, problem.answer_type)
-    correct = None if problem.gold is None else answers.grade(answer, problem.gold, problem.answer_type)
-    return turn.model_copy(update={"answer_raw": answer, "answer": answer, "correct": correct})
+    if answer not in verdicts:
+        gold = problem.gold
+        verdicts[answer] = None if gold is None else answers.grade(answer, gold, problem.answer_type)
+    return turn.model_copy(update={"answer_raw": answer, "answer": answer, "correct": verdicts[answer]})

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arkloom.canonical import digest_file
+from arkloom.engines.protocol import Request
+from arkloom.engines.scripted import ScriptedEngine
+from arkloom.errors import ArkloomError, BadInputError
+from arkloom.protocol import DebateLog, Timing, hold, read_debates
+from arkloom.records import Debate
+from debates import by_seed, held, problems, small
+
+
+def some(count: int = 7) -> list[Debate]:
+    return held(problems(count), small(agents=2, rounds=2))
+
+
+def timing(debate: Debate, seconds: float = 1.0) -> Timing:
+    return Timing(id=debate.id, seed=debate.seed, started=0.0, seconds=seconds)
+
+
+def opened(folder: Path, size: int = 3) -> DebateLog:
+    return DebateLog(folder / "out", folder / "scratch", size)
+
+
+def finished(folder: Path, debates: list[Debate], size: int = 3) -> dict[str, str]:
+    log = opened(folder, size)
+    for debate in debates:
+        log.append(debate, timing(debate))
+    log.finish()
+    log.close()
+    return {file.name: digest_file(file) for file in (folder / "out").iterdir()}
+
+
+def test_files_do_not_depend_on_the_order_of_completion(tmp_path: Path) -> None:
+    debates = some()
+    first = finished(tmp_path / "a", debates)
+    second = finished(tmp_path / "b", debates[::-1])
+    assert first == second
+    assert sorted(first) == [*(f"debates-0000{i}.jsonl" for i in range(3)), "timing.jsonl"]
+    assert list(read_debates(tmp_path / "a" / "out")) == debates
+
+
+def test_every_record_is_on_disk_as_soon_as_its_debate_ends(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    seen = []
+
+    def record(debate: Debate, spent: Timing) -> None:
+        log.append(debate, spent)
+        rows = [line for file in (tmp_path / "scratch").glob("debates*") for line in file.open()]
+        seen.append(len(rows))
+
+    hold(problems(5), small(), ScriptedEngine(by_seed()), record)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kept", range(0, 8))
+def test_resume_after_any_row(tmp_path: Path, kept: int) -> None:
+    debates = some()
+    log = opened(tmp_path)
+    for debate in debates[:kept]:
+        log.append(debate, timing(debate))  # and the process dies: nothing is closed
+    log = opened(tmp_path)
+    assert log.done == {(debate.id, debate.seed) for debate in debates[:kept]}
+    for debate in debates[kept:]:
+        log.append(debate, timing(debate))
+    log.finish()
+    assert list(read_debates(tmp_path / "out")) == debates
+    whole = finished(tmp_path / "whole", debates)
+    assert {file.name: digest_file(file) for file in (tmp_path / "out").iterdir()} == whole
+
+
+@pytest.mark.parametrize("cut", [1, 10, -1])
+def test_a_torn_last_line_is_dropped_and_its_debate_held_again(tmp_path: Path, cut: int) -> None:
+    debates = some(2)
+    log = opened(tmp_path)
+    log.append(debates[0], timing(debates[0]))
+    log.append(debates[1], timing(debates[1]))
+    part = tmp_path / "scratch" / "debates-00000.jsonl.part"
+    first, second, _ = part.read_bytes().split(b"\n")
+    part.write_bytes(first + b"\n" + second[:cut])
+    log = opened(tmp_path)
+    assert log.done == {(debates[0].id, 0)}
+    log.append(debates[1], timing(debates[1]))
+    assert list(log.records()) == debates
+
+
+def test_a_damaged_line_elsewhere_is_named(tmp_path: Path) -> None:
+    debates = some(2)
+    log = opened(tmp_path)
+    for debate in debates:
+        log.append(debate, timing(debate))
+    part = tmp_path / "scratch" / "debates-00000.jsonl.part"
+    part.write_bytes(part.read_bytes().replace(b'"debate.v1"', b'"debate.v0"', 1))
+    with pytest.raises(BadInputError, match=r"debates-00000\.jsonl\.part line 1: no debate record"):
+        opened(tmp_path)
+
+
+def test_error_rows_are_not_done_and_give_way_to_the_next_record(tmp_path: Path) -> None:
+    broken = True
+
+    def speak(request: Request) -> str:
+        if broken and "1+2" in request.messages[-1].content:
+            raise ArkloomError("endpoint gone")
+        return by_seed()(request)
+
+    rules = small(agents=2, rounds=2)
+    log = opened(tmp_path)
+    hold(problems(4), rules, ScriptedEngine(speak), log.append)
+    assert [debate.question for debate in log.errors()] == ["1+2"]
+    assert len(log.done) == 3
+    broken = False
+    log = opened(tmp_path)
+    done = {problem for problem, _ in log.done}
+    hold(problems(4), rules, ScriptedEngine(speak), log.append, done=done)
+    log.finish()
+    assert log.errors() == []
+    assert list(read_debates(tmp_path / "out")) == held(problems(4), rules)
+
+
+def test_a_debate_is_never_recorded_twice(tmp_path: Path) -> None:
+    (debate,) = some(1)
+    log = opened(tmp_path)
+    log.append(debate, timing(debate))
+    with pytest.raises(BadInputError, match="recorded already"):
+        log.append(debate, timing(debate))
+
+
+def test_full_shards_are_announced(tmp_path: Path) -> None:
+    announced: list[str] = []
+    log = DebateLog(tmp_path, tmp_path / "s", 2, committed=lambda path: announced.append(path.name))
+    for debate in some(5):
+        log.append(debate, timing(debate))
+    assert announced == ["debates-00000.jsonl", "debates-00001.jsonl"]
+
+
+def test_another_name_has_its_own_files(tmp_path: Path) -> None:
+    debates = some(3)
+    log = DebateLog(tmp_path / "out", tmp_path / "s", 2, name="test-debates")
+    for debate in debates:
+        log.append(debate, timing(debate))
+    log.finish()
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["test-debates-00000.jsonl", "test-debates-00001.jsonl", "test-timing.jsonl"]
+    assert list(read_debates(tmp_path / "out", "test-debates")) == debates
+    with pytest.raises(BadInputError, match=r"no debates\*\.jsonl"):
+        list(read_debates(tmp_path / "out"))
