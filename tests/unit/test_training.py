@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.records import Message
 from arkloom.stage import Context
 from arkloom.telemetry import Events, Progress
+from arkloom.telemetry.metrics import REGISTRY
 from arkloom.tiny.tokenizer import build
 from arkloom.training import checkpoints
 from arkloom.training.encode import encode
@@ -254,6 +257,17 @@ def test_a_torn_checkpoint_is_skipped_and_removed(
     assert not (root / "checkpoint-6").exists()
 
 
+@pytest.mark.parametrize(
+    "error", [SafetensorError("I/O error: No space left on device"), RuntimeError("No space left on device")]
+)
+def test_a_full_disk_is_told_as_such_whatever_the_library_says(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, checkpoints.writing(tmp_path):
+        raise error
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(RuntimeError, match="shapes differ"), checkpoints.writing(tmp_path):
+        raise RuntimeError("shapes differ")
+
+
 def test_what_a_checkpoint_holds_reads_back_without_pickle(two_checkpoints: Path) -> None:
     folder = two_checkpoints / "checkpoint-6"
     binary = {file.name for file in folder.iterdir() if file.suffix in (".pt", ".pth", ".bin")}
@@ -309,3 +323,9 @@ def test_a_model_folder_without_a_chat_template_is_refused(tmp_path: Path) -> No
         load(folder)
     with pytest.raises(BadInputError, match="no model loads from here"):
         load(tmp_path)
+
+
+def test_the_loss_is_told_to_the_registry_and_the_progress(tmp_path: Path) -> None:
+    _, curve = run_training(tmp_path)
+    assert REGISTRY.get_sample_value("arkloom_train_loss", {"stage": "sft"}) == curve[-1]["loss"]
+    assert REGISTRY.get_sample_value("arkloom_train_step", {"stage": "sft"}) == len(curve)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ def run(
             kind=KIND, absent="the cut to the partner's rows drops none of these: same as the cut arm"
         )
     rows = cut(found, partner, config.seed) if config.sft.match and partner is not None else found
+    if found.too_long:
+        left_out = f"{found.too_long} rows longer than sft.max_tokens ({config.sft.max_tokens}) are left out"
+        print(f"arkloom sft: {left_out}", file=sys.stderr)
     if not rows.examples:
         return StageReport(kind=KIND, absent=_why_none(found, config))
     curve = _train(config, student, rows, outputs, context)
@@ -119,7 +123,7 @@ def _train(
         checkpoint_steps=settings.checkpoint_steps,
         seed=config.seed,
         device=config.runtime.device,
-        autocast=config.models.student.dtype == "bfloat16",
+        autocast=student.computed(config.models.student.dtype) != torch.float32,
     )
     weighted = [rsft(example, settings.answer_weight) for example in rows.examples]
     curve = train(student.model, weighted, plan, student.layout, recipe, outputs.scratch, context)

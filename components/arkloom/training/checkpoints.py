@@ -5,15 +5,21 @@ A folder without a seal, or whose bytes differ from it, does not exist: it is sk
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from arkloom.canonical import digest_file
 
 SEAL = "seal.json"
 PREFIX = "checkpoint-"
+_FULL = 1 << 20  # bytes left on a disk that is as good as full
 
 
 def seal(folder: Path) -> None:
@@ -57,6 +63,23 @@ def latest(root: Path) -> Path | None:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Around code that writes weights: a full disk is an ``OSError``, whatever the library calls it.
+
+    Raises:
+        OSError: ``ENOSPC``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        full = "No space left" in str(error) or shutil.disk_usage(folder).free < _FULL
+        if not full:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def _sync(path: Path) -> None:

@@ -31,6 +31,8 @@ def weighted_nll(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor)
     Returns:
         The sum, not yet divided by its mass: [].
     """
-    wide = logits[:, :-1].to(torch.promote_types(logits.dtype, torch.float32))
-    nll = functional.cross_entropy(wide.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return (nll * weights[:, 1:].flatten().to(nll.dtype)).sum()
+    counted = weights[:, 1:] != 0  # prompt and padding are left out before anything is widened
+    picked = logits[:, :-1][counted]
+    wide = picked.to(torch.promote_types(logits.dtype, torch.float32))
+    nll = functional.cross_entropy(wide, ids[:, 1:][counted], reduction="none")
+    return (nll * weights[:, 1:][counted].to(nll.dtype)).sum()

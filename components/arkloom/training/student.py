@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arkloom.errors import ArkloomError, BadInputError
+from arkloom.training import checkpoints
 from arkloom.training.packing import Layout
 
 
@@ -33,6 +34,10 @@ class Student:
         """Flat where the attention kernel skips other rows; elsewhere it would only mask them."""
         return "flat" if "flash" in str(self.model.config._attn_implementation) else "padded"
 
+    def computed(self, dtype: str) -> torch.dtype:
+        """The dtype of the forward pass: as configured, or (``auto``) as stored; weights stay float32."""
+        return self.stored if dtype == "auto" else getattr(torch, dtype)
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint that loads without Arkloom; an adapter is merged first.
 
@@ -46,8 +51,9 @@ class Student:
                     f"weight {name} is not finite after training", mend="Lower sft.learning_rate"
                 )
         model.config.use_cache = True
-        model.to(self.stored).save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with checkpoints.writing(folder):
+            model.to(self.stored).save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
 
 def load(folder: Path, dtype: str = "auto") -> Student:

@@ -23,7 +23,17 @@ from arkloom.training.packing import Layout, Schedule, Weighted, collate
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are moved: AdamW, linear warm-up, cosine decay to zero, gradients clipped at norm 1."""
+    """How weights are moved: AdamW, linear warm-up, cosine decay to zero, gradients clipped at norm 1.
+
+    Attributes:
+        learning_rate: Its peak.
+        warmup_ratio: Share of the steps that lead up to it.
+        weight_decay: Of AdamW; not on biases and norms.
+        checkpoint_steps: Optimiser steps between two checkpoints.
+        seed: Of everything random in training (LoRA dropout; the order of rows is the plan's).
+        device: ``cpu``, or another name for the accelerator that torch finds.
+        autocast: Forward passes in bfloat16; weights and optimiser stay float32.
+    """
 
     learning_rate: float
     warmup_ratio: float
@@ -153,7 +163,8 @@ def train(
     resume = checkpoints.latest(scratch)
     done = checkpoints.step_of(resume) if resume else 0
     trainer.add_callback(Watch(stage, context, plan.steps, done))
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with checkpoints.writing(scratch):
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.state.global_step < plan.steps:
         context.check()
     fields = ("step", "loss", "learning_rate", "grad_norm")
