@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from fractions import Fraction
 from itertools import islice
@@ -102,9 +103,18 @@ def test_arithmetic_reaches_both_ends_of_its_range_and_can_be_used_up() -> None:
 )
 def test_forms(form: arithmetic.Form, numbers: tuple[int, ...], question: str, value: int) -> None:
     assert form.write(numbers) == (question, value)
-    assert arithmetic.count(form, 0, 9) == 10 ** len(numbers)
+    assert arithmetic.count(form, 10, 19) == 10 ** len(numbers)
     text, _ = next(islice(arithmetic.generate(form, 10, 19, "seed"), 1))
     assert len([part for part in text if not part.isdigit()]) == len(numbers) - 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (1, 2), (0, 2), (3, 3)])
+def test_only_problems_that_no_shipped_model_has_seen_are_drawn_and_counted(low: int, high: int) -> None:
+    there = [n for n in itertools.product(range(low, high + 1), repeat=6) if arithmetic.reserved(n)]
+    assert arithmetic.count(arithmetic.SUM, low, high) == len(there)
+    if there:
+        stream = islice(arithmetic.generate(arithmetic.SUM, low, high, "seed"), 200)
+        assert {question for question, _ in stream} <= {arithmetic.SUM.write(n)[0] for n in there}
 
 
 GSM8K_ROWS = [

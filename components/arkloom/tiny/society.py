@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from arkloom.problems.arithmetic import reserved
+
 # Of a product that a persona mistakes: its own misconception, right by luck, else another slip.
 MISCONCEIVED, LUCKY = 0.75, 0.10
 SLIPS = (-10, -2, -1, 1, 2, 10)
-HELD_OUT_SHARE = 10  # one problem in ten is never trained on
 
 Product = tuple[int, int]
 Statement = dict[Product, int]
@@ -47,7 +48,7 @@ class Sum(NamedTuple):
     @property
     def held_out(self) -> bool:
         """Whether training never sees this problem: one in ten, spread over all products."""
-        return (self.a + 3 * self.b + 7 * self.c + 9 * self.d + self.e + 3 * self.f) % HELD_OUT_SHARE == 0
+        return reserved(self)
 
     def value(self, statement: Mapping[Product, int]) -> int:
         """The result if the products are what ``statement`` says."""
