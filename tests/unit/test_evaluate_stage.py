@@ -22,8 +22,6 @@ from arkloom.stage import Context, execute
 from arkloom.store import Artifact, Manifest, Store, open_store
 from arkloom.telemetry import Events, Progress
 
-NOT_COMPARED = ("latency_p50_s", "latency_p95_s")
-
 
 def problem(number: int, split: str, gold: str | None = "") -> Problem:
     made = {"dataset": "made", "split": split, "question": f"{number}+{number}"}
@@ -107,9 +105,10 @@ def report_of(artifact: Artifact) -> dict[str, Any]:
 
 
 def without_times(report: dict[str, Any]) -> dict[str, Any]:
-    for arm in report["arms"].values():
-        for name in NOT_COMPARED:
-            arm.pop(name)
+    for path in report["timings"]:
+        section, _, name = path.partition(".*.")
+        for part in report[section].values() if name else ():
+            part.pop(name)
     return report
 
 
@@ -129,6 +128,24 @@ def test_every_arm_is_played_on_every_problem(tmp_path: Path) -> None:
     assert report["arms"]["debate"]["tokens_per_problem"] > base["tokens_per_problem"]
     assert report["keys"].keys() == {"problems", "rsft", "rft"}
     assert artifact.manifest.metrics["accuracy_base"] == base["accuracy"]
+
+
+def test_the_names_that_others_rely_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    report = report_of(bench.run(bench.usual()))
+    promised = {"absent", "arms", "deltas", "best_arm", "gain_recovered", "token_ratio"}
+    assert promised | {"deliberation_gain", "filter", "keys"} <= report.keys()
+    for arm in report["arms"].values():
+        line = {"accuracy", "ci95", "n", "tokens_per_problem", "sampled", "latency_p50_s", "latency_p95_s"}
+        assert line <= arm.keys()
+        assert {"mean", "sd"} <= arm["sampled"].keys()
+        assert arm["ci95"][0] <= arm["accuracy"] <= arm["ci95"][1]
+    assert {"rsft_vs_base", "debate_vs_base", "rsft_vs_rft", "debate_vs_vote"} <= report["deltas"].keys()
+    for delta in report["deltas"].values():
+        assert {"diff", "ci95", "p", "p_holm", "n"} <= delta.keys()
+        assert delta["ci95"][0] <= delta["diff"] <= delta["ci95"][1]
+        assert delta["p"] <= delta["p_holm"] <= 1
+    assert any("is built so" in note for note in report["notes"])
 
 
 def test_scores_hold_one_row_an_arm_problem_and_seed(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Player:
     outputs: Workspace
     context: Context
     _engine: Engine | None = field(default=None, init=False)
-    _opened: str = field(default="", init=False)
+    _opened: Model | None = field(default=None, init=False)
 
     def alone(self, arm: str, model: Model, *, validate: bool) -> Played:
         """One model without persona: greedy, sampled, and its latency."""
@@ -114,7 +114,7 @@ class Player:
         """Free the model in memory."""
         if self._engine is not None:
             asyncio.run(self._engine.close())
-        self._engine, self._opened = None, ""
+        self._engine = self._opened = None
 
     def _answers(
         self,
@@ -167,12 +167,13 @@ class Player:
         return tuple(seconds)
 
     def _open(self, model: Model) -> Engine:
-        if self._engine is None or self._opened != model.digest:
+        if self._engine is None or self._opened != model:
             self.close()
-            self._engine, self._opened = open_engine(self.config, model.source), model.digest
+            self._engine, self._opened = open_engine(self.config, model.source), model
         return self._engine
 
 
 def _reference(model: Model) -> ModelRef:
-    name = model.source.name if isinstance(model.source, ModelConfig) else "student"
-    return ModelRef(name=name, revision=model.digest)
+    if isinstance(model.source, ModelConfig):
+        return ModelRef(name=model.source.name, revision=model.digest, adapter=model.source.adapter)
+    return ModelRef(name="student", revision=model.digest)

@@ -16,6 +16,7 @@ from arkloom.evaluate.rounds import debate_figures
 from arkloom.evaluate.summary import best_arm, summarise
 from arkloom.store import Artifact
 
+TIMINGS = ("arms.*.latency_p50_s", "arms.*.latency_p95_s", "seconds")  # all that equal runs may differ in
 BUILT_SO = (
     "The embedded arithmetic task is built so that a debate helps: the tiny society was taught complementary"
     " knowledge by rule. Its figures show that the chain works; they say nothing of other models or tasks."
@@ -46,6 +47,7 @@ def assemble(
         "best_arm_reason": no_best,
         "filter": _filter(rows),
         "notes": _notes(config),
+        "timings": list(TIMINGS),
     }
     return report | _of_best(config, played, found, best) | _of_debate(config, played.get(DEBATE))
 
