@@ -90,7 +90,7 @@ logs = st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=5)
 
 
 def build(log: list[list[list[str]]]) -> list[Debate]:
-    questions = ("2+3", "2 + 3", "What is 2+3?", "two and three", "5-0")
+    questions = ("2+3", "2 + 3", "2+3", "two and three", "2+3 ")
     return [debate(questions[i], "5", said, seed=i) for i, said in enumerate(log)]
 
 

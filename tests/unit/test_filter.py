@@ -163,6 +163,20 @@ def test_debates_of_other_splits_teach_nothing() -> None:
     assert fate("evaluation_split", debate(ASKED, "16", [[RIGHT]], split="test")) == 1
 
 
+def test_a_question_that_also_stands_in_another_split_teaches_nothing() -> None:
+    train, held = (debate(ASKED, "16", [[RIGHT]], split=split) for split in ("train", "test"))
+    assert fate("evaluation_split", train, held) == 2
+
+
+def test_debates_of_one_question_must_agree_on_its_answer() -> None:
+    first, other = debate(ASKED, "16", [[RIGHT]]), debate(ASKED, "14", [[WRONG]], dataset="mistaken")
+    assert fate("conflict", first, other) == 2
+    assert fate("conflict", first, debate(ASKED, "16.0", [[RIGHT]], dataset="other")) == 0
+    said = [["#### 16", "#### 16"]], [["#### 14", "#### 14"]]
+    votes = [debate(ASKED, "16", texts, seed=seed) for seed, texts in enumerate(said)]
+    assert fate("conflict", *votes, label_free=True) == 4
+
+
 def test_debates_with_errors_and_without_gold_are_counted() -> None:
     good = debate(ASKED, "16", [[RIGHT]])
     error = DebateError(stage="debate", type="X", message="x")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from arkloom.answers import grade
 from arkloom.canonical import digest
 from arkloom.config import FilterConfig
 from arkloom.errors import BadInputError
@@ -32,6 +33,7 @@ from arkloom.traces.gain import Tally
 # Why a turn is not learned from. Reasons of the whole question, then of the turn.
 QUESTION_REASONS = (
     "debate_error", "no_gold", "no_consensus", "evaluation_split", "overlap_question", "duplicate_question",
+    "conflict",
 )  # fmt: skip
 TURN_REASONS = ("truncated", "unparsable", "mentions_others", "overlap", "duplicate")
 REASONS = QUESTION_REASONS + TURN_REASONS
@@ -41,12 +43,33 @@ FATES = ("wrong", "unsettled", "spare", "kept")
 
 @dataclass
 class Group:
-    """Everything said about one question."""
+    """Everything said about one question, whichever data set, split or debate it comes from.
 
-    problem: Problem
-    label: str
-    turns: int = 0
+    Attributes:
+        problems: By id; the one with the smallest id stands for all.
+        labels: What its debates were judged by.
+        candidates: Turns that were read.
+    """
+
+    problems: dict[str, Problem] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
     candidates: list[Candidate] = field(default_factory=list)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that stands for all, whatever the order of the log."""
+        return self.problems[min(self.problems)]
+
+    @property
+    def label(self) -> str:
+        """The label that stands for all."""
+        return min(self.labels, key=lambda label: (len(label), label))
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all labels are one answer."""
+        kind = self.problem.answer_type
+        return all(label == self.label or grade(label, self.label, kind) for label in self.labels)
 
 
 @dataclass
@@ -112,10 +135,9 @@ class Filter:
             self._by_gold.add(debate, trajectories(debate, judge_by_gold(debate)))
         self._examples.add(debate, traces)
         problem = self._problems.get(debate.id) or debate.problem()
-        group = self._groups.setdefault(problem.content_hash, Group(problem, label))
-        if problem.id < group.problem.id:  # the group's face does not depend on the order of the log
-            group.problem, group.label = problem, label
-        group.turns += len(debate.turns)
+        group = self._groups.setdefault(problem.content_hash, Group())
+        group.problems[problem.id] = problem
+        group.labels.add(label)
         for trace in traces:
             group.candidates += candidates(debate, problem, trace)
             self._count_unread(trace.turns, trace.marks)
@@ -134,7 +156,7 @@ class Filter:
         questions: Counter[str] = Counter()
         repeated = Duplicates(self._config.jaccard)
         for _, group in sorted(self._groups.items()):
-            reason = self._question_reason(group.problem, repeated)
+            reason = self._question_reason(group, repeated)
             if reason is not None:
                 questions[reason] += 1
                 self._fates[reason] += len(group.candidates)
@@ -162,12 +184,14 @@ class Filter:
             if mark is None:
                 self._fates["truncated" if turn.finish_reason == "length" else "unparsable"] += 1
 
-    def _question_reason(self, problem: Problem, repeated: Duplicates) -> str | None:
-        if problem.split != "train":
+    def _question_reason(self, group: Group, repeated: Duplicates) -> str | None:
+        if any(problem.split != "train" for problem in group.problems.values()):
             return "evaluation_split"
-        if self._evaluation.holds(problem):
+        if self._evaluation.holds(group.problem):
             return "overlap_question"
-        return "duplicate_question" if repeated.add(full_question(problem)) is not None else None
+        if not group.agreed:
+            return "conflict"
+        return "duplicate_question" if repeated.add(full_question(group.problem)) is not None else None
 
     def _choose(self, group: Group, outcome: Outcome) -> str:
         """Rows of one question; returns what became of it."""

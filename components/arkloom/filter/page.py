@@ -51,6 +51,7 @@ _FATES: dict[str, str] = {
     "evaluation_split": "its question belongs to an evaluation split",
     "overlap_question": "its question overlaps with an evaluation question",
     "duplicate_question": "its question repeats another one",
+    "conflict": "the debates of its question are judged by different answers",
 }
 
 

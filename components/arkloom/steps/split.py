@@ -13,12 +13,13 @@ from dataclasses import dataclass
 MAX_STEPS = 32
 
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
-_NUMBERED = re.compile(r"\n\s*(?=(?:\*\*|#+ )?(?:step\s+\d+|\d{1,2}[.)])(?!\d))", re.IGNORECASE)
-_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
-# left side of one operation = its result; units and currency signs may stand between
-_EQUATION = re.compile(
-    rf"(?P<left>[\d(][\d\s.,+\-*/×÷x^()%$]*?[\d)%])\s*=\s*[$€£]?\s*(?P<right>{_NUMBER})", re.IGNORECASE
-)
+_NUMBERED = re.compile(r"\n[ \t]*(?=(?:\*\*|#+ )?(?:step\s+\d+|\d{1,2}[.)])(?!\d))", re.IGNORECASE)
+_NUMBER = r"[-+]?\d[\d,]{0,40}(?:\.\d{1,40})?"
+# "left = result": the result is found first, then its left side in the little that stands before it, so
+# that the cost is linear whatever the text. A currency sign may stand before the result.
+_RESULT = re.compile(rf"=\s{{0,8}}[$€£]?\s?(?P<right>{_NUMBER})")
+_LEFT = re.compile(r"[\d(][\d\s.,+\-*/×÷x^()%$]*[\d)%]\s*$", re.IGNORECASE)
+_REACH = 120  # characters before the sign of equality in which the left side is looked for
 _OPERATOR = re.compile(r"[+\-*/×÷x^]", re.IGNORECASE)
 _LATEX = (
     (re.compile(r"\\(?:times|cdot)"), "*"),
@@ -89,12 +90,19 @@ def _operations(text: str) -> tuple[tuple[str, str], ...]:
     for pattern, plain in _LATEX:
         text = pattern.sub(plain, text)
     found = []
-    for match in _EQUATION.finditer(text):
-        left = re.sub(r"[\s,$]", "", match["left"]).casefold().replace("×", "*").replace("÷", "/")
-        left = left.replace("x", "*")
+    start = 0
+    for match in _RESULT.finditer(text):
+        before = _LEFT.search(text, max(start, match.start() - _REACH), match.start())
+        start = match.end()
+        left = _normal(before.group()) if before else ""
         if _OPERATOR.search(left[1:]):
             found.append((left, _plain(match["right"])))
     return tuple(found)
+
+
+def _normal(expression: str) -> str:
+    plain = re.sub(r"[\s,$]", "", expression).casefold()
+    return plain.replace("×", "*").replace("÷", "/").replace("x", "*")
 
 
 def _plain(number: str) -> str:
