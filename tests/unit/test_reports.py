@@ -316,6 +316,15 @@ def test_endless_digits_cost_little() -> None:
     assert changes(text, f"{text}1") == ({}, {})
 
 
+def test_answers_of_many_lines_stand_whole_in_the_text_and_short_elsewhere() -> None:
+    code = "def add(a, b):\n    return a + b  # the sum of the two numbers, nothing more"
+    shown = reader(debate("Write add.", "add(1, 2) -> 3", [[(code, code)] * 2, [(code, code)] * 2]))
+    said = shown.voices[0].said[0]
+    assert said.answer == "def add(a, b): return a + b # the sum of the tw…"
+    assert shown.votes[0] == f"{said.answer} × 2"
+    assert "\n".join(line.text for line in said.lines) == code
+
+
 def test_long_answers_are_folded() -> None:
     shown = reader(debate("q", "1", [[("word " * 400, "1"), ("1", "1")]]))
     assert [voice.said[0].folded for voice in shown.voices] == [True, False]

@@ -51,7 +51,7 @@ _NEGATIVE = re.compile(r"-(?=\d)")
 
 _ABOUT = {
     BASE: "the student's model before training, one answer",
-    VOTE: "majority of independent answers of that model, for the debate's tokens",
+    VOTE: "majority of the base model's answers, for the debate's tokens",
     DEBATE: "the agents after the last round, by majority",
     "answer_sft": "trained on bare answers",
     "rsft": "trained on traces of the debate",
@@ -163,7 +163,7 @@ def _ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
-    best = report.get("best_arm")
+    best, kept = report.get("best_arm"), report.get("gain_recovered_by_arm") or {}
     rows: list[tuple[Cell, ...]] = []
     for name, arm in arms:
         sampled = arm.get("sampled") or {}
@@ -177,17 +177,19 @@ def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str
                 quantity(arm["tokens_per_problem"]),
                 _number(arm.get("tokens_per_correct")),
                 duration(latency) if latency is not None else "–",
+                _kept(kept.get(name) or {}),
             )
         )
-    columns = ("arm", "right", "95 %", "sampled", "tokens", "per right answer", "median time")
+    columns = ("arm", "right", "95 %", "sampled", "tokens", "per right answer", "median time", "gain kept")
     return Table(
         columns,
         tuple(rows),
         numeric=frozenset(range(1, len(columns))),
-        extra=frozenset({3, 5, 6}),
+        extra=frozenset({3, 5, 6, 7}),
         strong=frozenset(i for i, (name, _) in enumerate(arms) if name == best),
         foot="Sampled: mean ± standard deviation over seeds. Tokens: completion tokens a problem. Median"
-        " time: one problem at a time." + (f" Bold: {best}, chosen on validation." if best else ""),
+        " time: one problem at a time. Gain kept: share of the debate's gain over base."
+        + (f" Bold: {best}, chosen on validation." if best else ""),
     )
 
 
@@ -202,6 +204,10 @@ def _sampled(sampled: Mapping[str, Any]) -> str:
     if mean is None:
         return "–"
     return percent(mean, 1) if spread is None else f"{percent(mean, 1)} ± {100 * spread:.1f}"
+
+
+def _kept(gain: Mapping[str, Any]) -> str:
+    return "–" if gain.get("value") is None else percent(gain["value"])
 
 
 def _number(value: float | None) -> str:
@@ -268,7 +274,9 @@ def _deliberation(report: Mapping[str, Any]) -> str:
     sure = f" (95 % interval {points_interval(bounds)})" if bounds else ""
     verdict = "gains" if gain > 0 else "loses" if gain < 0 else "changes nothing"
     by = f" {points(gain)} points{sure}" if gain else sure
-    return f"Talking {verdict}{by} over a vote that is taken before anyone has seen the others."
+    known = not bounds or not bounds[0] <= 0 <= bounds[1]
+    doubt = "" if known or not gain else " That is not told apart from no change."
+    return f"Talking {verdict}{by} over a vote that is taken before anyone has seen the others.{doubt}"
 
 
 def _rows(report: Mapping[str, Any]) -> list[Block]:
@@ -286,7 +294,7 @@ def _rows(report: Mapping[str, Any]) -> list[Block]:
             for name, count in sorted(classes.items(), key=lambda pair: -pair[1])
         )
         blocks.append(Bars(bars, "What became of each agent over the training debates"))
-    rejected: Mapping[str, int] = told.get("rejected") or {}
+    rejected = {name: count for name, count in (told.get("rejected") or {}).items() if count}
     if rejected:
         bars = tuple(
             Bar(name.replace("_", " "), count, quantity(count))

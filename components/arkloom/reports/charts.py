@@ -73,7 +73,7 @@ def rounds_chart(
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xticks(range(last + 1), round_names(last + 1))
-        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
         for line in lines:
             axes.plot(range(len(line.values)), _gaps(line.values), color=LIGHT[line.colour], marker="o",

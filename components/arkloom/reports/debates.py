@@ -10,7 +10,7 @@ from typing import Literal
 
 from arkloom.records import Debate, Turn
 from arkloom.reports.blocks import Block
-from arkloom.reports.words import plural
+from arkloom.reports.words import plural, shorten
 
 State = Literal["right", "wrong", "none", "open"]
 """``open``: there is no gold, so nobody can say."""
@@ -59,6 +59,7 @@ class Voice:
     """One agent's row."""
 
     name: str
+    persona: str
     said: tuple[Said | None, ...]
 
 
@@ -90,8 +91,10 @@ def reader(debate: Debate, title: str = "") -> Reader:
     voices = []
     for agent in debate.agents:
         own = [spoken.get((agent.id, number)) for number in range(count)]
-        name = f"agent {agent.id + 1}" + (f", {agent.persona}" if agent.persona else "")
-        voices.append(Voice(name, tuple(_said(debate, own, number, spoken) for number in range(count))))
+        name, persona = f"agent {agent.id + 1}", shorten(agent.persona or "", 90)
+        voices.append(
+            Voice(name, persona, tuple(_said(debate, own, number, spoken) for number in range(count)))
+        )
     return Reader(
         title=title or _title(debate),
         question=debate.question,
@@ -131,7 +134,7 @@ def _said(
     note = _note(turn, spoken) if move else ""
     if before is not None and before.text == turn.text:
         lines, note = (), "the same again"
-    return Said(state, turn.answer or "", move, lines, note, bool(lines) and len(text) > LONG)
+    return Said(state, shorten(turn.answer or ""), move, lines, note, bool(lines) and len(text) > LONG)
 
 
 def _move(before: Turn | None, turn: Turn, gold: str | None) -> Move:
@@ -150,7 +153,7 @@ def _note(turn: Turn, spoken: dict[tuple[int, int], Turn]) -> str:
     if not peers:
         return ""
     held = sum(peer.answer == turn.answer for peer in peers)
-    return f"{held} of {plural(len(peers), 'peer')} had said {turn.answer}"
+    return f"{held} of {plural(len(peers), 'peer')} had said {shorten(turn.answer or '')}"
 
 
 _EQUATION = re.compile(
@@ -212,7 +215,7 @@ def _vote(debate: Debate, number: int) -> str:
         return ""
     played = debate.rounds[number]
     classes = sorted(played.classes, key=lambda group: -len(group.agents))
-    counts = ", ".join(f"{group.answer} × {len(group.agents)}" for group in classes)
+    counts = ", ".join(f"{shorten(group.answer)} × {len(group.agents)}" for group in classes)
     return counts or "no answer"
 
 
@@ -241,4 +244,4 @@ def _story(debate: Debate, voices: Sequence[Voice]) -> str:
         return f"{told}The group gave no answer"
     verdict = {True: ": right", False: ": wrong", None: ""}[debate.final.correct]
     tie = ", drawn from a tie" if debate.final.tie else ""
-    return f"{told}The group answered {debate.final.answer}{tie}{verdict}"
+    return f"{told}The group answered {shorten(debate.final.answer)}{tie}{verdict}"

@@ -86,6 +86,12 @@ def listing(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
+def shorten(text: str, length: int = 48) -> str:
+    """Text on one line, cut to ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
 def minus(text: str) -> str:
     """Hyphens of numbers as minus signs; a rounded ``-0.0`` is ``0.0``."""
     if text.startswith("-") and not text.strip("-0."):
