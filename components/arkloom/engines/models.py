@@ -26,6 +26,8 @@ def model_folder(name: str) -> Path:
         raise BadInputError("model folder without config.json", where=str(folder))
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
         raise BadInputError(
-            "model folder without tokenizer", where=str(folder), mend="Copy tokenizer.json next to config.json."
+            "model folder without tokenizer",
+            where=str(folder),
+            mend="Copy tokenizer.json next to config.json.",
         )
     return folder

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from arkloom.errors import ArkloomError
 from arkloom.tiny import weights
-from arkloom.tiny.check import check
-from arkloom.tiny.report import table
+from arkloom.tiny.check import check, print_check
 from arkloom.tiny.train import Recipe, train
 
 
@@ -28,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArkloomError as error:
         print(error.line(), file=sys.stderr)
         return error.exit_code
-    print(json.dumps(result, indent=2) if options.json else table(result))
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_check(result)
     return 0
 
 

@@ -15,9 +15,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from arkloom.prompts import LAYOUTS, Shown, View
+from arkloom.errors import BadInputError
+from arkloom.prompts import LAYOUTS, Layout, Shown, View
 from arkloom.records import Message
+from arkloom.tiny import weights
 from arkloom.tiny.examples import HIGHEST, PROMPTS, as_problem, sit
+from arkloom.tiny.report import table
 from arkloom.tiny.society import (
     NEUTRAL,
     PERSONAS,
@@ -55,7 +58,7 @@ class Desk:
         """The other agents' numbers."""
         return [i for i in range(len(PERSONAS)) if i != self.agent]
 
-    def chat(self, layout: str, texts: Sequence[str]) -> Chat:
+    def chat(self, layout: Layout, texts: Sequence[str]) -> Chat:
         """What it is shown when its peers answered ``texts``."""
         shown = tuple(Shown(i, text) for i, text in zip(self.peers, texts, strict=True))
         return PROMPTS[layout].messages(
@@ -66,11 +69,11 @@ class Desk:
         )  # fmt: skip
 
 
-def check(model_dir: Path, problems: int = 500, seed: int = 11) -> dict[str, Any]:
+def check(model_dir: Path | None = None, problems: int = 500, seed: int = 11) -> dict[str, Any]:
     """Runs every check at temperature 0.3 in both layouts.
 
     Args:
-        model_dir: The model to check.
+        model_dir: The model to check; default: the shipped weights.
         problems: Held-out problems for the causal check and for the debates.
         seed: Of the problems, the lies and the sampling.
 
@@ -81,9 +84,11 @@ def check(model_dir: Path, problems: int = 500, seed: int = 11) -> dict[str, Any
         all shares of 1.
 
     Raises:
-        BadInputError: ``model_dir`` holds no model.
+        BadInputError: ``model_dir`` holds no model, or no problem is asked for.
     """
-    speaker = Speaker(model_dir, seed=seed, temperature=TEMPERATURE)
+    if problems < 1:
+        raise BadInputError(f"{problems} problems", mend="Give at least 1.")
+    speaker = Speaker(model_dir or weights(), seed=seed, temperature=TEMPERATURE)
     random = Random(f"check/{seed}")  # noqa: S311  (no secret)
     drawn = distinct_problems(problems, random)
     alone = speaker.answer([PROMPTS["chat"].student(as_problem(problem)) for problem in drawn])
@@ -94,6 +99,11 @@ def check(model_dir: Path, problems: int = 500, seed: int = 11) -> dict[str, Any
         "layouts": {layout: _layout(speaker, drawn, layout, random) for layout in LAYOUTS},
         "well_formed": formedness(speaker, random),
     }
+
+
+def print_check(result: dict[str, Any]) -> None:
+    """Prints what ``check`` found, as plain tables."""
+    print(table(result))
 
 
 def distinct_problems(count: int, random: Random) -> list[Sum]:
@@ -160,7 +170,7 @@ def lie(problem: Sum, how: str, random: Random) -> Statement:
             return statement
 
 
-def _layout(speaker: Speaker, problems: Sequence[Sum], layout: str, random: Random) -> dict[str, Any]:
+def _layout(speaker: Speaker, problems: Sequence[Sum], layout: Layout, random: Random) -> dict[str, Any]:
     rounds = debate(speaker, problems, layout)
     first = rounds[0]
     desks = [
@@ -232,7 +242,7 @@ def _lied(desks: Sequence[Desk], told: Sequence[Statement], answers: Sequence[st
     }
 
 
-def debate(speaker: Speaker, problems: Sequence[Sum], layout: str) -> list[list[list[str]]]:
+def debate(speaker: Speaker, problems: Sequence[Sum], layout: Layout) -> list[list[list[str]]]:
     """Plays debates of the five personas: ``[round][problem][agent]`` = text."""
     rounds: list[list[list[str]]] = []
     size = len(PERSONAS)
@@ -278,7 +288,7 @@ def formedness(speaker: Speaker, random: Random) -> dict[str, float]:
     return shares
 
 
-def _views(problem: Sum, layout: str, random: Random) -> list[tuple[str, View]]:
+def _views(problem: Sum, layout: Layout, random: Random) -> list[tuple[str, View]]:
     persona = random.choice((NEUTRAL, *PERSONAS))
     views = [("round 0", View(as_problem(problem), agent=random.randrange(5), persona=persona.name))]
     for played in (1, 2):

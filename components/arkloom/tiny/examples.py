@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from arkloom.prompts import LAYOUTS, Prompts, Shown, View, extractive
+from arkloom.prompts import LAYOUTS, Layout, Prompts, Shown, View, extractive
 from arkloom.records import Message, Problem
 from arkloom.tiny.society import (
     NEUTRAL,
@@ -29,7 +29,7 @@ from arkloom.tiny.society import (
     weigh_statements,
 )
 
-PROMPTS = {layout: Prompts("tiny", layout) for layout in LAYOUTS}
+PROMPTS: dict[Layout, Prompts] = {layout: Prompts("tiny", layout) for layout in LAYOUTS}
 STUDENT_SHARE = 0.3  # of the direct examples
 NEUTRAL_DEBATER_SHARE = 0.15
 SUMMARY_SHARE = 0.15
@@ -74,7 +74,7 @@ class Table:
     texts: tuple[tuple[str, ...], ...]
     society: bool
 
-    def view(self, agent: int, *, summarise: bool = False, layout: str = "chat") -> View:
+    def view(self, agent: int, *, summarise: bool = False, layout: Layout = "chat") -> View:
         """What the agent sees after the rounds on the page."""
         others = [i for i in range(len(self.agents)) if i != agent]
         summaries: tuple[str | None, ...] = ()
@@ -166,7 +166,7 @@ def noisy(problem: Sum, agents: tuple[Persona, ...], random: Random) -> tuple[St
     )
 
 
-def weighing(table: Table, agent: int, layout: str, random: Random, *, summarise: bool = False) -> Example:
+def weighing(table: Table, agent: int, layout: Layout, random: Random, *, summarise: bool = False) -> Example:
     """The example in which ``agent`` weighs the last round on the table (chat: the earlier ones too)."""
     view = table.view(agent, summarise=summarise, layout=layout)
     prompt = PROMPTS[layout].messages(view)
@@ -186,7 +186,7 @@ def weighing(table: Table, agent: int, layout: str, random: Random, *, summarise
     return Example((*prompt, last), tuple(learned), kind)
 
 
-def target(table: Table, agent: int, layout: str, random: Random, *, summarise: bool) -> Statement:
+def target(table: Table, agent: int, layout: Layout, random: Random, *, summarise: bool) -> Statement:
     """What the agent should state next: a function of what stands on the page and its own belief."""
     own = table.stated[-1][agent]
     if not summarise:
@@ -198,7 +198,7 @@ def target(table: Table, agent: int, layout: str, random: Random, *, summarise: 
     return weigh_groups(table.agents[agent].believe(table.problem, random), groups, votes=False)
 
 
-def solo(problem: Sum, layout: str, rounds: int, random: Random) -> Example:
+def solo(problem: Sum, layout: Layout, rounds: int, random: Random) -> Example:
     """Nobody else answers: what was stated is stated again."""
     persona = _persona(random)
     own = trace(problem, persona.believe(problem, random), persona.order)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from arkloom.tiny.check import LIES
-
 _LIE_NAMES = {
     "slip": "peers agree on a slip as taught",
     "untaught": "peers agree on an offset never taught",
@@ -26,8 +24,7 @@ def table(result: dict[str, Any]) -> str:
             ("other_problems", "peers of other problems"),
         ):
             lines.append(f"  {label:<40} {found[name]:.3f}")
-        for how in LIES:
-            told = found["lies"][how]
+        for how, told in found["lies"].items():
             lines.append(
                 f"  {_LIE_NAMES[how]:<40} {told['accuracy']:.3f}  {told['follow_answer']:.3f}"
                 f"  {told['follow_products']:.3f}"

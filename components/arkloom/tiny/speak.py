@@ -36,7 +36,6 @@ class Speaker:
         self._temperature = temperature
         self._seed = seed
 
-    @torch.inference_mode()
     def answer(self, chats: Sequence[tuple[Message, ...]]) -> list[str]:
         """One answer a chat, in the order of the chats."""
         torch.manual_seed(self._seed)
@@ -57,13 +56,14 @@ class Speaker:
 
     def _batch(self, texts: list[str]) -> list[str]:
         inputs = self._words(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
-        drawn = self._model.generate(
-            **inputs,
-            max_new_tokens=MAX_NEW_TOKENS,
-            do_sample=self._temperature > 0,
-            temperature=self._temperature or None,
-            top_k=0,
-        )
+        with torch.inference_mode():
+            drawn = self._model.generate(
+                **inputs,
+                max_new_tokens=MAX_NEW_TOKENS,
+                do_sample=self._temperature > 0,
+                temperature=self._temperature or None,
+                top_k=0,
+            )
         answers: list[str] = self._words.batch_decode(
             drawn[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )

@@ -159,7 +159,7 @@ def _step(run: _Run, batch: Batch, learning_rate: float) -> float:
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimiser.step()
     run.optimiser.zero_grad(set_to_none=True)
-    return loss.item()
+    return float(loss.item())
 
 
 def _attend(
