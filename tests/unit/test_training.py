@@ -192,6 +192,14 @@ def test_passes_change_neither_losses_nor_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5, msg=name)
 
 
+def test_a_training_of_one_step_learns(tmp_path: Path) -> None:
+    net, rows = model(), weighted(1)
+    plan = schedule([len(rows[0])], 8, 1, 0, "padded")
+    (point,) = train(net, rows, plan, "padded", recipe(warmup_ratio=0.03), tmp_path, make_context())
+    assert point["learning_rate"] == pytest.approx(1e-3)
+    assert reference(net, rows).item() < point["loss"]
+
+
 def test_training_told_to_stop_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     whole, curve = run_training(tmp_path / "whole")
     rows, context = weighted(), make_context()
