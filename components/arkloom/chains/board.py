@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from arkloom.store import Manifest
+from arkloom.telemetry import read_events
 
 _HEADLINES = ("deliberation_gain", "final_accuracy", "rows", "loss", "accuracy", "best_arm")
 
@@ -85,7 +85,8 @@ class Board:
 
     def refresh(self) -> None:
         """Read the progress that the stages told since the last call."""
-        for event in self._new_events():
+        for event, place in read_events(self._events, self._read):
+            self._read = place
             line = self._lines.get(event.get("node", ""))
             if line is None or event.get("event") != "progress":
                 continue
@@ -95,17 +96,6 @@ class Board:
             line.note = f"{event['task'].split(' ', 1)[-1]} {event['note']}".strip()
         if self._live:
             self._live.update(self._table())
-
-    def _new_events(self) -> Iterable[dict[str, Any]]:
-        if not self._events.exists():
-            return
-        with self._events.open("rb") as stream:
-            stream.seek(self._read)
-            for raw in stream:
-                if not raw.endswith(b"\n"):
-                    return
-                self._read += len(raw)
-                yield json.loads(raw)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1), show_header=False)
