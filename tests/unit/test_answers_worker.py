@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,41 +47,43 @@ def test_hopeless_answers_never_reach_the_worker(kind: str, case: dict[str, Any]
 
 
 @pytest.mark.parametrize("case", TABLE["limited"], ids=lambda case: case["name"])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_hostile_answer_costs_at_most_its_limit(grader: SymbolicGrader, case: dict[str, Any]):
     grader.same(("x", "y"))  # started, so that the start is not counted
-    started = time.monotonic()
     killed = grader.counts.killed
     assert grader.same((text_of(case), "5")) is False
-    assert time.monotonic() - started < 10  # a guard against hanging; the limit is 1 s
     assert grader.counts.killed - killed in (0, 1)
     assert grader.same((r"\sqrt{4}", "2")) is True  # and the next answer is graded as ever
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_default_limit_is_kept():
-    killed = symbolic.GRADER.counts.killed
-    started = time.monotonic()
+    killed, used = symbolic.GRADER.counts.killed, resource.getrusage(resource.RUSAGE_CHILDREN)
     assert grade("88888888!", "5", "math") is False
     assert symbolic.GRADER.counts.killed == killed + 1
-    assert symbolic.LIMIT_S <= time.monotonic() - started < 4 * symbolic.LIMIT_S
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # the worker was waited for, so its time is counted
+    spent = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    assert symbolic.LIMIT_S <= spent < 4 * symbolic.LIMIT_S
     assert grade("88888888!", "5", "math") is False  # remembered, not tried again
     assert symbolic.GRADER.counts.killed == killed + 1
 
 
 def test_a_chain_of_hostile_equations_is_one_question(monkeypatch: pytest.MonkeyPatch):
+    symbolic.GRADER.close()  # the next worker gets the shorter limit
     monkeypatch.setattr(symbolic.GRADER, "limit_s", 0.5)
     asked, killed = symbolic.GRADER.counts.asked, symbolic.GRADER.counts.killed
     assert grade("77777777! = 77777776! = 77777775! = 5", "5", "math") is False
     assert symbolic.GRADER.counts.asked - asked == 1
     assert symbolic.GRADER.counts.killed - killed == 1
+    symbolic.GRADER.close()
 
 
 @pytest.mark.parametrize(
-    "unit", ["9", "the answer is ", "\\boxed{", "(A", "#### ", "$", "A ", "1,", "**B", "\\frac"]
+    "unit",
+    ["9", "\n", "\r\n ", "the answer is ", "\\boxed{", "(A", "#### ", "$", "A ", "1,", "**B", "\\frac"],
 )
 @pytest.mark.parametrize("kind", ["number", "math", "mcq", "short", "summary"])
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_megabyte_of_text_is_read_in_time(kind: str, unit: str):
     answer = extract(unit * (1_000_000 // len(unit)), kind)
     assert answer is None or not grade(answer, "5", "number")
@@ -143,13 +144,13 @@ def test_a_forked_child_has_a_worker_of_its_own(grader: SymbolicGrader):
         "print(mine)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=True
     )
     with pytest.raises(ProcessLookupError):  # and it ends with its owner
         os.kill(int(done.stdout), 0)
 
 
-def test_an_orphaned_worker_ends_itself():
+def test_a_worker_ends_itself_though_nobody_kills_it():
     command = [sys.executable, "-P", "-m", "arkloom.answers.worker", str(1 << 30), "1.0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
@@ -157,4 +158,4 @@ def test_an_orphaned_worker_ends_itself():
         assert json.loads(worker.stdout.readline()) == {"ready": True}
         worker.stdin.write(json.dumps({"pairs": [["99999999!", "5"]]}).encode() + b"\n")
         worker.stdin.flush()
-        assert worker.wait(timeout=30) == -signal.SIGALRM
+        assert worker.wait(timeout=120) == -signal.SIGPROF

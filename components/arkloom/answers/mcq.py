@@ -13,7 +13,7 @@ _WRAPPED = re.compile(
     rf"[(\[]\s*\**([{_RANGE}{_RANGE.lower()}])\**\s*[)\]]"  # (B) [b]
     rf"|(?<![^\s*])([{_RANGE}])\)(?=[\s*]|$)"  # B) text
     rf"|\*\*\s*\(?([{_RANGE}])\b\)?(?=[^*\n]{{0,200}}\*\*)"  # **B** **B. text**
-    rf"|(?:^|\n)\s*(?:[-*]\s*)?([{_RANGE}])(?=[.:](?:\s|$)|\s*$|\s*\n)"  # a line "B. text" or "B"
+    rf"|(?:^|\n)[ \t]*(?:[-*][ \t]*)?([{_RANGE}])(?=[.:](?:\s|$)|[ \t]*[\r\n]|[ \t]*$)"  # a line "B." or "B"
     rf"|(?i:\b(?:option|choice|letter)\b)\s*[:\"'“]?\s*([{_RANGE}])\b"  # option B
 )
 _BARE = re.compile(rf"(?<![\w'’\-\\])([{_RANGE}])(?![\w'’\-])")

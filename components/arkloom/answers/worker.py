@@ -1,8 +1,11 @@
 """The grading worker: symbolic equality by ``math-verify`` in a process that may be killed.
 
 ``math-verify`` limits its own time with SIGALRM, which works in the main thread of a process only and
-not inside long C calls. Here its limits are off; the parent kills this process when an answer takes too
-long. One JSON object a line: ``{"pairs": [[a, b], …]}`` in, ``{"same": bool}`` out.
+not inside long C calls. Here its limits are off, and this process ends by a signal that it leaves to the
+system once one question has used its processor time: a verdict must not depend on how busy the machine
+is, and an orphan must not compute for ever. The parent only guards against more.
+
+One JSON object a line: ``{"pairs": [[a, b], …]}`` in, ``{"same": bool}`` out.
 """
 
 from __future__ import annotations
@@ -46,21 +49,23 @@ def _private_stdout() -> Any:
 
 
 def main() -> int:
-    """Answer requests until the input ends. Arguments: memory limit in bytes, alarm in seconds."""
-    memory, alarm = int(sys.argv[1]), float(sys.argv[2])
+    """Answer requests until the input ends.
+
+    Arguments on the command line: memory in bytes, processor seconds a question may use.
+    """
+    memory, limit = int(sys.argv[1]), float(sys.argv[2])
     with contextlib.suppress(ValueError, OSError):  # not every system limits the address space
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Should the parent die while an answer is graded, nobody is left to kill this process but itself.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     replies = _private_stdout()
     replies.write('{"ready": true}\n')
     replies.flush()
     for line in sys.stdin:
         request = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, alarm)
+        signal.setitimer(signal.ITIMER_PROF, limit)
         verdict = all(same(a, b) for a, b in request["pairs"])
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         replies.write(json.dumps({"same": verdict}) + "\n")
         replies.flush()
     return 0
