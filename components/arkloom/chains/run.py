@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,8 @@ def run(
         ResumeError: The run was stopped; the same call goes on.
         ArkloomError: A stage failed.
     """
-    settings = configs.load(preset, config, overrides)
-    folder = (out or Path("runs") / (config.stem if config else preset or "run")).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise BadInputError("not a folder", where=str(folder), mend="Give another --out")
-    settings = _absolute_store(settings)
+    folder = _folder(out, config, preset)
+    settings = _absolute_store(configs.load(preset, config, overrides))
     chain = distill(settings)
     store = open_store(settings.store.root)
     name = f"{folder.name}-{digest(settings.model_dump(mode='json'))[:8]}"
@@ -62,23 +59,23 @@ def run(
     with _stop_on_signals(runner.stop), Board([node.name for node in chain], runner.events, quiet) as board:
         made = runner.walk(chain, board)
     report = write_outcome(folder, store, made)
-    headline = {name: report.get(name) for name in _HEADLINES}
-    accuracy = {arm: figures["accuracy"] for arm, figures in report["arms"].items()}
-    store.point(
-        name,
-        RUN_DOCUMENT,
-        {
-            "out": str(folder),
-            "preset": preset,
-            "started": started,
-            "ended": time.time(),
-            "accuracy": accuracy,
-            **headline,
-        },
-    )
+    about = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
+    store.point(name, RUN_DOCUMENT, about | _headlines(report))
     if not quiet:
         print_outcome(report, folder, Console())
     return report
+
+
+def _folder(out: Path | None, config: Path | None, preset: str | None) -> Path:
+    folder = (out or Path("runs") / (config.stem if config else preset or "run")).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise BadInputError("not a folder", where=str(folder), mend="Give another --out")
+    return folder
+
+
+def _headlines(report: Mapping[str, Any]) -> dict[str, Any]:
+    accuracy = {arm: figures["accuracy"] for arm, figures in report["arms"].items()}
+    return {"accuracy": accuracy, **{name: report.get(name) for name in _HEADLINES}}
 
 
 def _absolute_store(settings: RunConfig) -> RunConfig:
