@@ -18,7 +18,7 @@ _NUMBER = r"[-+]?\d[\d,]{0,40}(?:\.\d{1,40})?"
 # "left = result": the result is found first, then its left side in the little that stands before it, so
 # that the cost is linear whatever the text. A currency sign may stand before the result.
 _RESULT = re.compile(rf"=\s{{0,8}}[$€£]?\s?(?P<right>{_NUMBER})")
-_LEFT = re.compile(r"[\d(][\d\s.,+\-*/×÷x^()%$]*[\d)%]\s*$", re.IGNORECASE)
+_LEFT = re.compile(r"(?:(?<![\w)])-)?[\d(][\d\s.,+\-*/×÷x^()%$]*[\d)%]\s*$", re.IGNORECASE)
 _REACH = 120  # characters before the sign of equality in which the left side is looked for
 _OPERATOR = re.compile(r"[+\-*/×÷x^]", re.IGNORECASE)
 _LATEX = (
