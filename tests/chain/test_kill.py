@@ -7,15 +7,15 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from arkloom.protocol.log import read_debates
 
 from arkloom.canonical import digest_rows
+from arkloom.protocol.log import read_debates
 from arkloom.store.local import LocalStore
+from whole_run import Whole, smoke_command
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -23,23 +23,12 @@ KILLS = int(os.environ.get("ARKLOOM_TEST_KILLS", "5"))
 
 
 def command(root: Path) -> list[str]:
-    arguments = [
-        "run",
-        "--preset",
-        "smoke",
-        "--out",
-        str(root / "out"),
-        "--set",
-        f"store.root={root / 'store'}",
-    ]
-    return [sys.executable, "-m", "arkloom", *arguments, "--set", "runtime.threads=1"]
+    return [*smoke_command(root), "--quiet"]
 
 
-def finish(root: Path) -> float:
-    start = time.monotonic()
-    done = subprocess.run(command(root), capture_output=True, text=True, check=False, timeout=600)
+def finish(root: Path) -> None:
+    done = subprocess.run(command(root), capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
-    return time.monotonic() - start
 
 
 def records(root: Path) -> dict[str, str]:
@@ -70,15 +59,8 @@ def records(root: Path) -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], float]:
-    root = tmp_path_factory.mktemp("whole")
-    seconds = finish(root)
-    return records(root), seconds
-
-
-def test_kill_9_at_random_moments(uninterrupted: tuple[dict[str, str], float], tmp_path: Path) -> None:
-    expected, seconds = uninterrupted
+def test_kill_9_at_random_moments(whole: Whole, tmp_path: Path) -> None:
+    expected, seconds = records(whole.root), whole.seconds
     moments = random.Random(20).choices(range(5, 95), k=KILLS)
     died = 0
     for moment in moments:
@@ -97,10 +79,8 @@ def test_kill_9_at_random_moments(uninterrupted: tuple[dict[str, str], float], t
     assert records(tmp_path) == expected
 
 
-def test_sigterm_ends_with_75_and_the_same_command_goes_on(
-    uninterrupted: tuple[dict[str, str], float], tmp_path: Path
-) -> None:
-    expected, seconds = uninterrupted
+def test_sigterm_ends_with_75_and_the_same_command_goes_on(whole: Whole, tmp_path: Path) -> None:
+    expected, seconds = records(whole.root), whole.seconds
     process = subprocess.Popen(
         command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
