@@ -108,6 +108,32 @@ def test_prompts_go_through_the_models_own_chat_template(tiny: tuple[Any, Any]) 
     assert engine.truncate("12", 9) == "12"
 
 
+def test_a_template_without_system_role_gets_it_in_the_first_question(tiny: tuple[Any, Any]) -> None:
+    strict = AutoTokenizer.from_pretrained(model_folder("tiny"))
+    refuse = "{%- if messages[0]['role'] == 'system' -%}{{ raise_exception('no system') }}{%- endif -%}"
+    strict.chat_template = refuse + strict.chat_template
+    engine, plain = TransformersEngine(tiny[0], strict), TransformersEngine(*tiny)
+    chat = (Message(role="system", content="p1"), Message(role="user", content="1+1"))
+    assert engine.count(chat) == plain.count((Message(role="user", content="p1\n\n1+1"),))
+
+
+def test_an_adapter_is_merged(tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(3)
+    base = AutoModelForCausalLM.from_pretrained(model_folder("tiny"), dtype=torch.float32)
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(base, settings)
+    adapted.save_pretrained(tmp_path)
+    config = configs.load("smoke", None, [f"models.teacher.adapter={tmp_path}", "runtime.threads=1"])
+    engine = open_engine(config, config.models.teacher)
+    (request,) = requests(Sampling(max_tokens=24), 1)
+    (merged,) = spoken((adapted.merge_and_unload().eval(), tiny[1]), [request])
+    assert asyncio.run(engine.generate(request)) == merged
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(BadInputError, match=r"no adapter_model\.safetensors"):
+        open_engine(config, config.models.teacher)
+
+
 def test_the_context_is_never_overrun(tiny: tuple[Any, Any]) -> None:
     engine = TransformersEngine(*tiny)
     length = engine.context_length

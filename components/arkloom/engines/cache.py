@@ -13,11 +13,15 @@ class RaggedCache:
 
     Quacks like a ``transformers`` cache: attention layers call ``update``. Rows are padded on the right with
     finite values that the mask of the pass hides.
+
+    Args:
+        rows: Most rows it is meant to hold; it grows to them by doubling.
     """
 
     is_compileable = False
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
+        self._most = rows
         self._layers: list[tuple[Any, Any]] = []
         self._rows = self._positions = self._seen = 0
         self._filling: int | None = None
@@ -25,7 +29,8 @@ class RaggedCache:
 
     def reserve(self, rows: int, positions: int) -> None:
         """Make room for so many rows and positions."""
-        rows = max(rows, self._rows)
+        doubled = min(2 * self._rows, self._most)  # growth copies everything, so it must be rare
+        rows = max(rows, doubled) if rows > self._rows else self._rows
         positions = max(-(-positions // _GROWTH) * _GROWTH, self._positions)
         if (rows, positions) == (self._rows, self._positions):
             return

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as notices
 
@@ -67,6 +68,8 @@ def load(config: RunConfig, model: ModelConfig | Path) -> TransformersEngine:
         network = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=False, use_safetensors=True, dtype=dtype
         )
+        if not isinstance(model, Path) and model.adapter is not None:
+            network = _adapted(network, Path(model.adapter).expanduser())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"cannot load the model ({_line(error)})", where=str(folder)) from error
     return TransformersEngine(
@@ -157,10 +160,20 @@ class TransformersEngine:
             await asyncio.to_thread(worker.join)
 
     def _render(self, messages: tuple[Message, ...]) -> tuple[list[int], bool]:
-        chat = [{"role": m.role, "content": m.content} for m in messages]
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text = self._written(messages)
         tokens: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return tokens, text.rstrip().endswith(OPEN)
+
+    def _written(self, messages: tuple[Message, ...]) -> str:
+        """The chat in the model's own template; one without system role gets it in the first question."""
+        chat = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return str(self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+        except TemplateError as error:
+            if len(messages) < 2 or messages[0].role != "system":
+                raise BadInputError(f"the chat template refuses these messages ({_line(error)})") from error
+            asked = Message(role="user", content=f"{messages[0].content}\n\n{messages[1].content}")
+            return self._written((asked, *messages[2:]))
 
     def _work(self, decoder: Decoder) -> None:
         """A decoder thread: admit who waits, decode one token for everyone, hand out what is done."""
@@ -225,7 +238,7 @@ class Decoder:
     def __init__(self, model: Any, rows: int, stops: frozenset[int]) -> None:
         self._model, self.rows, self._stops = model, rows, stops
         self._device = model.device
-        self._cache = RaggedCache()
+        self._cache = RaggedCache(rows)
         self.jobs: list[_Job] = []
 
     def admit(self, jobs: Sequence[_Job]) -> None:
@@ -318,6 +331,15 @@ class Decoder:
         ):
             chosen[index] = token
         return chosen
+
+
+def _adapted(network: Any, folder: Path) -> Any:
+    """The model with a LoRA adapter merged into its weights."""
+    from peft import PeftModel  # noqa: PLC0415 - only adapters need it, and it is slow to import
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise BadInputError("no adapter_model.safetensors here", where=str(folder))
+    return PeftModel.from_pretrained(network, folder).merge_and_unload()
 
 
 def _context_length(model: Any, tokenizer: Any) -> int:
