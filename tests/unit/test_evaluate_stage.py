@@ -75,7 +75,7 @@ class Bench:
             (folder / "model.safetensors").write_bytes(
                 (model_folder("tiny") / "model.safetensors").read_bytes()
             )
-            (folder / "training.json").write_text(json.dumps({"rows": key}))
+            (folder / "training.json").write_text(json.dumps({"rows": 7, "curve": [key]}))
 
         return self.publish("model", key, fill)
 
@@ -126,6 +126,7 @@ def test_every_arm_is_played_on_every_problem(tmp_path: Path) -> None:
     assert report["deltas"]["rsft_vs_base"]["p"] == 1.0
     assert report["best_arm"] == "rsft"
     assert report["arms"]["debate"]["tokens_per_problem"] > base["tokens_per_problem"]
+    assert report["training"] == {"rsft": {"rows": 7}, "rft": {"rows": 7}}
     assert report["keys"].keys() == {"problems", "rsft", "rft"}
     assert artifact.manifest.metrics["accuracy_base"] == base["accuracy"]
 

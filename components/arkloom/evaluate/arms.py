@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from arkloom.canonical import digest
 from arkloom.config import ModelConfig, RunConfig
@@ -16,7 +18,8 @@ from arkloom.store import Artifact
 BASE, VOTE, DEBATE = "base", "vote", "debate"
 PLAYED = (BASE, VOTE, DEBATE)
 PORTS = ("problems", "debates", "rows")  # inputs that are no arm
-_NOTES = ("training.json",)  # beside the weights in a model artifact; says nothing of what it answers
+TRAINING = "training.json"  # beside the weights in a model artifact; says nothing of what it answers
+_TOLD = ("rows", "rows_before", "tokens", "trained_tokens", "problems")
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
@@ -46,11 +49,13 @@ class Arms:
         names: Arms to play.
         students: Models of the student arms among them.
         absent: Arms that cannot be played, with the reason.
+        training: What each student was trained on (rows, tokens, distinct problems, rows before the cut).
     """
 
     names: tuple[str, ...]
     students: dict[str, Model]
     absent: dict[str, str]
+    training: dict[str, dict[str, Any]]
 
 
 def connect(config: RunConfig, inputs: Mapping[str, Artifact]) -> Arms:
@@ -66,7 +71,7 @@ def connect(config: RunConfig, inputs: Mapping[str, Artifact]) -> Arms:
                 f"{port!r} is played by evaluation and takes no model", where="stage evaluate"
             )
     wanted = list(dict.fromkeys([*config.evaluate.arms, *ports]))
-    names, students, absent = [], {}, {}
+    names, students, absent, training = [], {}, {}, {}
     for arm in wanted:
         if arm in PLAYED:
             names.append(arm)
@@ -77,7 +82,8 @@ def connect(config: RunConfig, inputs: Mapping[str, Artifact]) -> Arms:
         else:
             names.append(arm)
             students[arm] = Model(inputs[arm].folder, artifact_digest(inputs[arm]))
-    return Arms(tuple(names), students, absent)
+            training[arm] = _training(inputs[arm].folder)
+    return Arms(tuple(names), students, absent, training)
 
 
 def configured(setting: ModelConfig) -> Model:
@@ -91,6 +97,12 @@ def artifact_digest(artifact: Artifact) -> str:
         [
             [entry.path, entry.sha256]
             for entry in artifact.manifest.files
-            if entry.path.endswith(_MODEL_SUFFIXES) and entry.path not in _NOTES
+            if entry.path.endswith(_MODEL_SUFFIXES) and entry.path != TRAINING
         ]
     )
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    path = folder / TRAINING
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: told[name] for name in _TOLD if name in told}

@@ -44,6 +44,7 @@ def run(
     finally:
         player.close()
     report = assemble(config, played, absent, inputs.get("rows"))
+    report["training"] = {name: told for name, told in arms.training.items() if name in played}
     report["keys"] = {port: artifact.key for port, artifact in inputs.items()}
     debates = played[DEBATE].debates if DEBATE in played else ()
     _write(outputs, report, played, worth_reading(debates))
