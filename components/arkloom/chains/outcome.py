@@ -23,7 +23,8 @@ def write_outcome(folder: Path, store: Store, made: Mapping[str, Manifest]) -> d
     report["seconds"] = {node: manifest.seconds for node, manifest in made.items()}
     report["keys"] = {node: manifest.key for node, manifest in made.items()}
     write_atomic(folder / "report.json", json.dumps(report, indent=1, sort_keys=True, allow_nan=False))
-    worth = list(read_debates(artifact.folder, name="worth-reading"))
+    # An evaluation with no test problems still reports why; it has no debates to read.
+    worth = [] if artifact.absent else list(read_debates(artifact.folder, name="worth-reading"))
     write_atomic(folder / "report.html", render(report, worth))
     return report
 
