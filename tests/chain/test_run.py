@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -113,3 +114,12 @@ def test_a_student_loads_without_arkloom(whole: Whole) -> None:
     assert "####" in said
     assert (folder / "README.md").exists()
     assert not (folder / "pytorch_model.bin").exists()
+
+
+def test_no_test_problems_leave_a_report_that_says_so(tmp_path: Path) -> None:
+    command = [*smoke_command(tmp_path), "--set", "problems.test=0", "--set", "evaluate.arms=[base,debate]"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["absent"] == {"base": "no test problems", "debate": "no test problems"}
+    assert (tmp_path / "out" / "report.html").exists()
