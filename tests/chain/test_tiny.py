@@ -14,7 +14,7 @@ from arkloom.tiny.check import check
 from arkloom.tiny.report import table
 
 pytestmark = pytest.mark.chain
-QUICK = {"direct_batch": 4, "debate_batch": 2, "warm_up": 5}
+QUICK = {"free_steps": 20, "direct_batch": 4, "debate_batch": 2, "warm_up": 5}
 
 
 class Killed(Exception):
@@ -25,21 +25,22 @@ def weights_of(folder):
     return load_file(folder / "model.safetensors")
 
 
-def test_a_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [35, 47], ids=["first part", "second part"])
+def test_a_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, last):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 20)
-    recipe = training.Recipe(steps=60, **QUICK)
+    recipe = training.Recipe(steps=40, **QUICK)
     training.train(tmp_path / "whole", recipe, threads=1)
     steps, real = 0, training._step
 
-    def dies_at_step_35(run, batch, rate):
+    def dies(run, batch, rate):
         nonlocal steps
         steps += 1
-        if steps == 36:
+        if steps > last:
             raise Killed
         return real(run, batch, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_step", dies_at_step_35)
+        patch.setattr(training, "_step", dies)
         with pytest.raises(Killed):
             training.train(tmp_path / "killed", recipe, threads=1)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
@@ -64,9 +65,9 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "_step", dies_late)
         with pytest.raises(Killed):
-            training.train(tmp_path, training.Recipe(steps=60, **QUICK), threads=1)
+            training.train(tmp_path, training.Recipe(steps=40, **QUICK), threads=1)
     with pytest.raises(BadInputError, match="another recipe"):
-        training.train(tmp_path, training.Recipe(steps=60, seed=8, **QUICK), threads=1)
+        training.train(tmp_path, training.Recipe(steps=40, seed=8, **QUICK), threads=1)
 
 
 @pytest.mark.parametrize("steps", [0, 19, 30])
@@ -81,12 +82,16 @@ def test_checking_a_folder_without_tokenizer_is_bad_input(tmp_path, capsys):
     assert "without tokenizer" in capsys.readouterr().err
 
 
-def test_the_learning_rate_is_held_for_half_of_the_steps_whatever_their_number():
-    short, long = training.Recipe(steps=200), training.Recipe(steps=400)
-    assert [training.rate(short, step) for step in range(100)] == [
-        training.rate(long, step) for step in range(100)
+def test_the_learning_rate_is_held_for_half_of_the_first_part_whatever_its_length():
+    short, long = training.Recipe(steps=400), training.Recipe(steps=800)
+    assert [training.rate(short, step) for step in range(200)] == [
+        training.rate(long, step) for step in range(200)
     ]
-    assert training.rate(short, 199) < 0.01 * short.learning_rate
+    assert training.rate(short, 150) == short.learning_rate
+    assert training.rate(short, 399) < 0.01 * short.learning_rate
+    assert training.rate(short, 400) < 0.01 * short.learning_rate  # the second part warms up again
+    assert max(training.rate(short, step) for step in range(400, short.total)) <= short.learning_rate / 2
+    assert training.rate(short, short.total - 1) < 0.01 * short.learning_rate
 
 
 def test_the_shipped_weights_are_small():

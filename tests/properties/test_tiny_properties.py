@@ -32,8 +32,8 @@ def renamed(table: Table, names: dict[int, int]) -> Table:
         for statements in table.stated
     )
     texts = tuple(
-        tuple(trace(table.problem, s, a.order) for a, s in zip(table.agents, statements, strict=True))
-        for statements in stated
+        tuple(trace(table.problem, s, order) for order, s in zip(orders, statements, strict=True))
+        for orders, statements in zip(table.orders, stated, strict=True)
     )
     return replace(table, stated=stated, texts=texts)
 
@@ -63,7 +63,8 @@ def test_unanimous_peers_are_followed_right_or_wrong(seed, layout, wrong):
     own = PERSONAS[0].believe(problem, random)
     statements = (own, told, told, told, told)
     texts = tuple(trace(problem, s, p.order) for p, s in zip(PERSONAS, statements, strict=True))
-    table = Table(problem, PERSONAS, (statements,), (texts,), society=False)
+    orders = tuple(persona.order for persona in PERSONAS)
+    table = Table(problem, PERSONAS, (statements,), (texts,), (orders,), society=False)
     example = weighing(table, 0, layout, random)
     assert read_statement(example.messages[-1].content) == told
 
@@ -115,6 +116,17 @@ def test_every_learned_turn_after_the_first_obeys_the_rule(seed):
         earlier = replace(table, stated=table.stated[:1], texts=table.texts[:1])
         goal = target(earlier, 0, "chat", Random(0), summarise=False)
         assert read_statement(example.messages[example.learned[0]].content) == goal
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds)
+def test_in_the_first_part_every_persona_keeps_to_its_order(seed):
+    random = Random(seed)
+    problem = draw_problem(random)
+    table = sit(problem, 2, random, society=True, free=False)
+    for texts, statements in zip(table.texts, table.stated, strict=True):
+        for agent, text, statement in zip(table.agents, texts, statements, strict=True):
+            assert text == trace(problem, statement, agent.order)
 
 
 @given(seed=seeds)

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from arkloom.tiny.examples import direct
 from arkloom.tiny.society import (
     NEUTRAL,
     PERSONAS,
@@ -135,6 +136,19 @@ def test_a_trace_reads_back_also_when_its_result_is_negative():
 )
 def test_what_is_not_well_formed(text):
     assert not well_formed(text)
+
+
+def test_every_agent_comes_to_write_all_three_orders():
+    """An agent that knows one order only cannot learn from traces in another (a student reads 0.16)."""
+    random = Random(6)
+    starts: dict[str, set[str]] = {}
+    for _ in range(600):
+        example = direct(random)
+        asked = "".join(message.content for message in example.messages[:-1] if message.role == "system")
+        lines = example.messages[-1].content.split("\n")
+        starts.setdefault(asked, set()).add("".join("p" if "*" in line else "s" for line in lines[:-1]))
+    assert set(starts) >= {"", "p1", "p2", "p3", "p4", "p5"}
+    assert all(shapes == {"ppsss", "pssps"} for shapes in starts.values())
 
 
 def test_one_problem_in_ten_is_held_out_and_training_never_draws_it():

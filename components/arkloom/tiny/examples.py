@@ -15,6 +15,7 @@ from arkloom.prompts import LAYOUTS, Layout, Prompts, Shown, View, extractive
 from arkloom.records import Message, Problem
 from arkloom.tiny.society import (
     NEUTRAL,
+    ORDERS,
     PERSONAS,
     Persona,
     Product,
@@ -65,6 +66,7 @@ class Table:
         agents: Who debates, in agent order.
         stated: ``stated[r][i]`` = what agent i stated in round r.
         texts: ``texts[r][i]`` = how it wrote it.
+        orders: ``orders[r][i]`` = in which order of operations.
         society: Whether round 0 is what the agents believe (else noise).
     """
 
@@ -72,6 +74,7 @@ class Table:
     agents: tuple[Persona, ...]
     stated: tuple[tuple[Statement, ...], ...]
     texts: tuple[tuple[str, ...], ...]
+    orders: tuple[tuple[int, ...], ...]
     society: bool
 
     def view(self, agent: int, *, summarise: bool = False, layout: Layout = "chat") -> View:
@@ -99,34 +102,49 @@ def as_problem(problem: Sum) -> Problem:
     )  # fmt: skip
 
 
-def direct(random: Random) -> Example:
-    """One agent alone: the student, or a persona in either layout."""
+def direct(random: Random, *, free: bool = True) -> Example:
+    """One agent alone: the student, or a persona in either layout.
+
+    Args:
+        random: Decides everything.
+        free: Each answer draws its order of operations; else every persona keeps to its own.
+    """
     problem = draw_problem(random)
     if random.random() < STUDENT_SHARE:
-        return _alone(problem, NEUTRAL, PROMPTS["chat"].student(as_problem(problem)), random)
+        return _alone(problem, NEUTRAL, PROMPTS["chat"].student(as_problem(problem)), random, free)
     persona = _persona(random)
     view = View(as_problem(problem), agent=random.randrange(len(PERSONAS)), persona=persona.name)
-    return _alone(problem, persona, PROMPTS[random.choice(LAYOUTS)].messages(view), random)
+    return _alone(problem, persona, PROMPTS[random.choice(LAYOUTS)].messages(view), random, free)
 
 
-def _alone(problem: Sum, persona: Persona, prompt: tuple[Message, ...], random: Random) -> Example:
-    text = trace(problem, persona.believe(problem, random), persona.order)
+def _alone(
+    problem: Sum, persona: Persona, prompt: tuple[Message, ...], random: Random, free: bool
+) -> Example:
+    text = trace(problem, persona.believe(problem, random), _order(persona, random, free))
     return Example((*prompt, Message(role="assistant", content=text)), (len(prompt),), "direct")
 
 
-def debate(random: Random) -> Example:
-    """An agent that has answered sees what others answered and weighs."""
+def debate(random: Random, *, free: bool = True) -> Example:
+    """An agent that has answered sees what others answered and weighs; ``free`` as in ``direct``."""
     problem = draw_problem(random)
     layout = random.choice(LAYOUTS)
     rounds = random.choice((1, 2))
     if random.random() < SOLO_SHARE:
-        return solo(problem, layout, rounds, random)
-    table = sit(problem, rounds, random, society=random.random() < 0.5)
+        return solo(problem, layout, rounds, random, free=free)
+    table = sit(problem, rounds, random, society=random.random() < 0.5, free=free)
     agent = random.randrange(len(table.agents))
-    return weighing(table, agent, layout, random, summarise=random.random() < SUMMARY_SHARE)
+    return weighing(table, agent, layout, random, summarise=random.random() < SUMMARY_SHARE, free=free)
 
 
-def sit(problem: Sum, rounds: int, random: Random, *, society: bool, size: int | None = None) -> Table:
+def sit(
+    problem: Sum,
+    rounds: int,
+    random: Random,
+    *,
+    society: bool,
+    size: int | None = None,
+    free: bool = True,
+) -> Table:
     """Debates ``rounds`` rounds on paper, by society peers or by peers that are wrong at random."""
     agents = _team(size or random.choices(SIZES, SIZE_WEIGHTS)[0], random)
     stated: list[tuple[Statement, ...]] = []
@@ -138,14 +156,15 @@ def sit(problem: Sum, rounds: int, random: Random, *, society: bool, size: int |
             stated.append(tuple(agent.believe(problem, random) for agent in agents))
         else:
             stated.append(noisy(problem, agents, random))
+    orders = tuple(tuple(_order(agent, random, free) for agent in agents) for _ in stated)
     texts = tuple(
         tuple(
-            trace(problem, statement, agent.order, sum_error=0 if society else _sum_error(random))
-            for agent, statement in zip(agents, statements, strict=True)
+            trace(problem, statement, order, sum_error=0 if society else _sum_error(random))
+            for order, statement in zip(written, statements, strict=True)
         )
-        for statements in stated
+        for written, statements in zip(orders, stated, strict=True)
     )
-    return Table(problem, agents, tuple(stated), texts, society)
+    return Table(problem, agents, tuple(stated), texts, orders, society)
 
 
 def noisy(problem: Sum, agents: tuple[Persona, ...], random: Random) -> tuple[Statement, ...]:
@@ -166,13 +185,15 @@ def noisy(problem: Sum, agents: tuple[Persona, ...], random: Random) -> tuple[St
     )
 
 
-def weighing(table: Table, agent: int, layout: Layout, random: Random, *, summarise: bool = False) -> Example:
+def weighing(
+    table: Table, agent: int, layout: Layout, random: Random, *, summarise: bool = False, free: bool = True
+) -> Example:
     """The example in which ``agent`` weighs the last round on the table (chat: the earlier ones too)."""
     view = table.view(agent, summarise=summarise, layout=layout)
     prompt = PROMPTS[layout].messages(view)
-    persona = table.agents[agent]
     goal = target(table, agent, layout, random, summarise=summarise)
-    last = Message(role="assistant", content=trace(table.problem, goal, persona.order))
+    order = _order(table.agents[agent], random, free)
+    last = Message(role="assistant", content=trace(table.problem, goal, order))
     learned = [len(prompt)]
     alone = len(prompt) - 2 * view.round  # where round 0 stands in layout chat
     if layout == "chat" and table.society:
@@ -180,7 +201,7 @@ def weighing(table: Table, agent: int, layout: Layout, random: Random, *, summar
     if layout == "chat" and view.round > 1:  # the turn before is a lesson too where it obeys the rule
         earlier = replace(table, stated=table.stated[:-1], texts=table.texts[:-1])
         before = target(earlier, agent, layout, random, summarise=summarise)
-        if view.own[-1] == trace(table.problem, before, persona.order):
+        if view.own[-1] == trace(table.problem, before, table.orders[-1][agent]):
             learned.insert(-1, len(prompt) - 2)
     kind = f"debate/{layout}/{view.round}/{len(table.agents) - 1}{'/summary' if summarise else ''}"
     return Example((*prompt, last), tuple(learned), kind)
@@ -198,18 +219,17 @@ def target(table: Table, agent: int, layout: Layout, random: Random, *, summaris
     return weigh_groups(table.agents[agent].believe(table.problem, random), groups, votes=False)
 
 
-def solo(problem: Sum, layout: Layout, rounds: int, random: Random) -> Example:
+def solo(problem: Sum, layout: Layout, rounds: int, random: Random, *, free: bool = True) -> Example:
     """Nobody else answers: what was stated is stated again."""
     persona = _persona(random)
-    own = trace(problem, persona.believe(problem, random), persona.order)
+    own = trace(problem, persona.believe(problem, random), _order(persona, random, free))
     view = View(
         as_problem(problem), agent=random.randrange(len(PERSONAS)), persona=persona.name,
         own=(own,) * rounds, peers=((),) * rounds,
     )  # fmt: skip
     prompt = PROMPTS[layout].messages(view)
-    return Example(
-        (*prompt, Message(role="assistant", content=own)), (len(prompt),), f"debate/{layout}/{rounds}/0"
-    )
+    last = Message(role="assistant", content=own)
+    return Example((*prompt, last), (len(prompt),), f"debate/{layout}/{rounds}/0")
 
 
 def _groups(texts: list[str]) -> list[tuple[Statement, int]]:
@@ -229,6 +249,10 @@ def _team(size: int, random: Random) -> tuple[Persona, ...]:
     if random.random() < NEUTRAL_DEBATER_SHARE:
         return (NEUTRAL,) * size
     return tuple(random.sample(PERSONAS, size))
+
+
+def _order(persona: Persona, random: Random, free: bool) -> int:
+    return random.randrange(ORDERS) if free else persona.order
 
 
 def _persona(random: Random) -> Persona:

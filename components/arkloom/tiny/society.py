@@ -18,6 +18,7 @@ from arkloom.problems.arithmetic import reserved
 
 # Of a product that a persona mistakes: its own misconception, right by luck, else another slip.
 MISCONCEIVED, LUCKY = 0.75, 0.10
+ORDERS = 3  # of operations in an answer
 SLIPS = (-10, -2, -1, 1, 2, 10)
 
 Product = tuple[int, int]
@@ -64,7 +65,8 @@ class Persona:
         name: What the prompt calls it; None = the neutral one, the student.
         holes: Multipliers that it mistakes.
         offset: Its misconception: o*b is taken for o*(b + offset) where b is a hole.
-        order: Which of the three orders of operations it writes (0, 1, 2).
+        order: Which of the three orders of operations (0, 1, 2) it writes while it learns them; later
+            each answer draws one, so that no persona is tied to an order.
     """
 
     name: str | None

@@ -41,19 +41,27 @@ class Recipe:
     """What decides the weights; the shipped ones were made with the defaults.
 
     Attributes:
-        steps: Optimiser steps, half of each family.
+        steps: Optimiser steps of the first part, half of each family; every persona keeps to its order.
+        free_steps: Steps of the second part, in which each answer draws its order of operations.
         seed: Of the initial weights and of every example.
-        learning_rate: Peak, reached after ``warm_up`` steps and held for half of the steps.
+        learning_rate: Peak, reached after ``warm_up`` steps and held for half of the first part; half
+            as much at the start of the second.
         direct_batch: Conversations a direct step.
         debate_batch: Conversations a debate step.
     """
 
     steps: int = 4200
+    free_steps: int = 1400
     seed: int = 7
     learning_rate: float = 2e-3
     warm_up: int = 100
     direct_batch: int = 64
     debate_batch: int = 24
+
+    @property
+    def total(self) -> int:
+        """Steps of both parts."""
+        return self.steps + self.free_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +106,9 @@ def train(out: Path, recipe: Recipe | None = None, *, threads: int | None = None
             of another recipe.
     """
     recipe = recipe or Recipe()
-    if recipe.steps < 2 * BLOCK or recipe.steps % (2 * BLOCK):
-        raise BadInputError(f"{recipe.steps} steps", mend=f"Give a positive multiple of {2 * BLOCK}.")
+    for steps, least in ((recipe.steps, 2 * BLOCK), (recipe.free_steps, 0)):
+        if steps < least or steps % (2 * BLOCK):
+            raise BadInputError(f"{steps} steps", mend=f"Give a positive multiple of {2 * BLOCK}.")
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -135,19 +144,29 @@ def _progress() -> Progress:
 
 def _loop(run: _Run, start: int, progress: Progress) -> None:
     recipe, losses, began = run.recipe, {False: 0.0, True: 0.0}, time.monotonic()
-    task = progress.add_task("tiny society", total=recipe.steps, completed=start, loss="")
+    task = progress.add_task("tiny society", total=recipe.total, completed=start, loss="")
     run.model.train()
     for done, (debating, batch) in enumerate(batches(recipe, run.words, start), start=start + 1):
+        if done - 1 == recipe.steps:
+            _start_over(run)
         seen = _step(run, batch, rate(recipe, done - 1))
         losses[debating] += 0.05 * (seen - losses[debating]) if losses[debating] else seen
         progress.update(task, completed=done, loss=f"direct {losses[False]:.3f} debate {losses[True]:.3f}")
         if done % LOG_EVERY == 0 and not progress.console.is_terminal:
             pace = (time.monotonic() - began) / (done - start)
-            left = pace * (recipe.steps - done) / 60
+            left = pace * (recipe.total - done) / 60
             line = "step %d/%d, loss direct %.4f debate %.4f, %.3f s a step, %.1f minutes left"
-            log.info(line, done, recipe.steps, losses[False], losses[True], pace, left)
-        if done % CHECKPOINT_EVERY == 0 and done < recipe.steps:
+            log.info(line, done, recipe.total, losses[False], losses[True], pace, left)
+        if done % CHECKPOINT_EVERY == 0 and done < recipe.total:
             _checkpoint(run, done)
+
+
+def _start_over(run: _Run) -> None:
+    """Begins the second part as if from a saved model: weights rounded to bf16, no moments."""
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16))
+    run.optimiser.state.clear()
 
 
 def _step(run: _Run, batch: Batch, learning_rate: float) -> float:
@@ -180,16 +199,18 @@ def _attend(
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """The learning rate of one step: linear warm-up, held, then cosine to 0 over the last half.
+    """The learning rate of one step.
 
-    Up to ``holds_until`` it does not depend on the number of steps, so a run may still be made
-    shorter or longer then.
+    First part: linear warm-up, held, then cosine to 0 over its last half; up to ``holds_until`` it does
+    not depend on the number of steps, so a run may still be made shorter or longer then. Second part:
+    linear warm-up to half the peak, then cosine to 0.
     """
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    start = holds_until(recipe)
-    share = max(0, step - start) / max(1, recipe.steps - start)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    if step < recipe.steps:
+        at, start, length, peak = step, holds_until(recipe), recipe.steps, recipe.learning_rate
+    else:
+        at, start, length, peak = step - recipe.steps, 0, recipe.free_steps, recipe.learning_rate / 2
+    share = max(0, at - start) / max(1, length - start)
+    return peak * min(1.0, (at + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def holds_until(recipe: Recipe) -> int:
@@ -199,11 +220,12 @@ def holds_until(recipe: Recipe) -> int:
 
 def batches(recipe: Recipe, words: PreTrainedTokenizerFast, start: int = 0) -> Iterator[tuple[bool, Batch]]:
     """Yields (is it a debate step, batch) from step ``start``, a block boundary, to the last."""
-    for block in range(start // (2 * BLOCK), recipe.steps // (2 * BLOCK)):
+    for block in range(start // (2 * BLOCK), recipe.total // (2 * BLOCK)):
+        free = block * 2 * BLOCK >= recipe.steps
         random = Random(f"tiny/{recipe.seed}/{block}")  # noqa: S311  (no secret)
         families = (
-            (False, [examples.direct(random) for _ in range(BLOCK * recipe.direct_batch)]),
-            (True, [examples.debate(random) for _ in range(BLOCK * recipe.debate_batch)]),
+            (False, [examples.direct(random, free=free) for _ in range(BLOCK * recipe.direct_batch)]),
+            (True, [examples.debate(random, free=free) for _ in range(BLOCK * recipe.debate_batch)]),
         )
         steps = [
             (debating, batch)
