@@ -15,7 +15,9 @@ _DECIMAL = rf"(?:{_INTEGER}(?:\.\d+)?|(?<!\d)\.\d+)"
 _NUMBER = re.compile(
     rf"(?<![A-Za-z_^.\d])(?<!\^\{{)(?<!_\{{)"
     rf"(?P<sign>(?:(?<![\w)\]}}])[-−+])?)\s?{_CURRENCY}?(?P<inner>[-−]?)"
-    rf"(?:\\[dtc]?frac\s*\{{(?P<top>-?{_DECIMAL})\}}\s*\{{(?P<bottom>{_DECIMAL})\}}"
+    rf"(?:(?P<whole>\d{{1,9}})(?:\s|\\[,;:!]|~){{0,3}}\\[dtc]?frac"
+    rf"\s*\{{(?P<over>\d{{1,9}})\}}\s*\{{(?P<under>\d{{1,9}})\}}"
+    rf"|\\[dtc]?frac\s*\{{(?P<top>-?{_DECIMAL})\}}\s*\{{(?P<bottom>{_DECIMAL})\}}"
     rf"|(?P<mixed>\d+\s\d+/\d+)"
     rf"|(?P<quotient>{_DECIMAL}\s?/\s?{_CURRENCY}?\d+(?:\.\d+)?)"
     rf"|(?P<power>\d{{1,9}}\s?\^\s?(?:\{{-?\d{{1,4}}\}}|\d{{1,4}}))"
@@ -42,12 +44,15 @@ def _tidy(text: str) -> str:
 def _written(found: re.Match[str]) -> str | None:
     """A match as plain text: no separators, no currency, fractions with a slash; None if no number."""
     parts = found.groupdict()
-    if parts["top"]:
+    if parts["whole"]:
+        proper = int(parts["over"]) < int(parts["under"])  # else it is a product, whose first factor counts
+        body = f"{parts['whole']} {parts['over']}/{parts['under']}" if proper else parts["whole"]
+    elif parts["top"]:
         body = f"{parts['top']}/{parts['bottom']}"
     else:
         body = parts["mixed"] or parts["quotient"] or parts["power"] or parts["decimal"]
     body = re.sub(r"[,$€£¥₹\\]", "", body)
-    body = body if parts["mixed"] else re.sub(r"\s", "", body)
+    body = body if parts["mixed"] or parts["whole"] else re.sub(r"\s", "", body)
     sign = "-" if "-" in (parts["sign"] + parts["inner"]).replace("−", "-") else ""
     text = f"{sign}{body}{'%' if parts['percent'] else ''}"
     return text if len(text) <= MAX_LENGTH and exact(text) is not None else None
