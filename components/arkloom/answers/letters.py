@@ -59,6 +59,9 @@ _CALLED_RIGHT = re.compile(
 )
 _SENTENCE = re.compile(r"[.!?:][)\"”*]{0,3}\s+(?=[(\[*\"“A-Z])|\n")
 _NOT = re.compile(r"\W{0,4}(?:not|incorrect|wrong|neither)\b", re.I)
+_ALL_OPTIONS = re.compile(
+    r"[(\[*]{0,4}A(?:[)\]]?,[ \t]*|/)[(\[]?B(?:[)\]]?,[ \t]*(?:(?:and|or)\s+)?|/)[(\[]?C\b"
+)
 # "answer is: (X) 16 hours": the option's text without its letter.
 _NAMELESS = re.compile(r"(?!.{0,80}\bform\b).{0,80}?\(X\)\s+\w", re.DOTALL)
 _NO_CHOICE = re.compile(
@@ -72,9 +75,12 @@ _START = re.compile(rf"[(\[\"'“*]{{0,4}}([A-J])(?![\w'’/^=])(?!-\w){_NO_ARTI
 def letter(text: str, statements: Callable[[str], Iterator[str]]) -> str | None:
     """The letter of the option that ``text`` chooses, or None; ``statements`` gives its marked answers."""
     for statement in statements(text):
-        if not _several(statement) and (found := stated(statement)):
+        if _ALL_OPTIONS.match(statement):
+            continue
+        several = _several(statement)
+        if not several and (found := stated(statement)):
             return found
-        if _several(statement) or _NO_CHOICE.match(statement):
+        if several or _NO_CHOICE.match(statement):
             return None
         if _NAMELESS.match(statement):
             return _only(_WRAPPED.finditer(text))
@@ -95,10 +101,9 @@ def stated(statement: str) -> str | None:
         if not _listed(found, statement) and not _refused(found, statement):
             return _of(found)
     for found in _BARE.finditer(statement):
-        near = len(statement[: found.start()].split()) < _SHORT_WORDS or not statement[found.end() :].strip(
-            " .*"
-        )
-        if near and not _listed(found, statement):
+        first = len(statement[: found.start()].split()) < _SHORT_WORDS
+        last = not statement[found.end() :].strip(" .*")
+        if (first or last) and not _listed(found, statement):
             return _of(found)
     found_lower = _LOWER_BRACKET.search(statement)
     return found_lower[1].upper() if found_lower else None
