@@ -168,8 +168,12 @@ class Debate(Record):
     def problem(self) -> Problem:
         """The problem that was debated."""
         return Problem(
-            dataset=self.dataset, split=self.split, question=self.question,
-            options=self.options, gold=self.gold, answer_type=self.answer_type,
+            dataset=self.dataset,
+            split=self.split,
+            question=self.question,
+            options=self.options,
+            gold=self.gold,
+            answer_type=self.answer_type,
         )
 
 

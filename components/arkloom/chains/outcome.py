@@ -48,14 +48,14 @@ def closing_table(report: Mapping[str, Any]) -> Table:
             f"{arm['tokens_per_problem']:.0f}",
             gain,
         )
-    for name, reason in report.get("absent", {}).items():
-        table.add_row(f"[dim]{name}", "[dim]absent", "", "", f"[dim]{reason}")
     return table
 
 
 def print_outcome(report: Mapping[str, Any], folder: Path, console: Console) -> None:
     """The closing table, the headline figures, and where to look."""
     console.print(closing_table(report))
+    for name, reason in report.get("absent", {}).items():
+        console.print(f"  [dim]{name} is absent: {reason}[/]")
     recovered, ratio = report.get("gain_recovered"), report.get("token_ratio")
     if recovered is not None and ratio is not None:
         console.print(

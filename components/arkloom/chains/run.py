@@ -62,7 +62,8 @@ def run(
     about = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
     store.point(name, RUN_DOCUMENT, about | _headlines(report))
     if not quiet:
-        print_outcome(report, folder, Console())
+        console = Console()
+        print_outcome(report, folder, console if console.is_terminal else Console(width=110))
     return report
 
 
