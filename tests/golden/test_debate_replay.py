@@ -55,7 +55,7 @@ def test_recorded_debates_replayed(shared_data: Path) -> None:
     counted = figures(debates).metrics()
     assert counted["errors"] == 0
     assert counted["turns"] == sum(len(debate.agents) * len(debate.rounds) for debate in debates)
-    # On these recordings debate moves the vote little, and some answers cannot be read (METHODS 1).
+    # On these recordings debate moves the vote little, and some answers cannot be read.
     assert counted["problems"] > 100
     assert abs(counted["deliberation_gain"]) < 0.05
     assert 0.02 < counted["no_answer"] < 0.15

@@ -1,7 +1,7 @@
-"""253 recorded debates of real models: the classes that they fall into, and why these are not METHODS' own.
+"""253 recorded debates of real models: the classes that they fall into, and why a simple reading differs.
 
-METHODS 3 gives counts "by a simple extractor" for orientation. ``plain`` below is such an extractor; its
-counts lie within a few of those, so what separates ours from them is what separates the two readings.
+``ORIENTATION`` holds counts "by a simple extractor". ``plain`` below is such an extractor; its counts lie
+within a few of those, so what separates ours from them is what separates the two readings.
 Set ARKLOOM_UPDATE_GOLDEN=1 to write the golden file anew, and read the difference before committing it.
 """
 
@@ -26,7 +26,7 @@ from arkloom.traces.importers import read_log
 
 GOLDEN = Path(__file__).with_name("filter_recordings.json")
 ORIENTATION = {"corrective": 128, "corrupted": 52, "stable": 590, "wrong": 281, "no_answer": 167, "late": 21}
-# Classes that differ from METHODS by more than 10 %, each with the change of reading behind it.
+# Classes that differ from ORIENTATION by more than 10 %, each with the change of reading behind it.
 EXPLAINED = {"no_answer", "late"}
 
 
@@ -85,7 +85,7 @@ def test_counts_are_as_frozen(found: dict) -> None:
     assert measured == json.loads(GOLDEN.read_text())
 
 
-def test_a_plain_reading_gives_the_counts_of_methods(found: dict) -> None:
+def test_a_plain_reading_gives_the_counts_of_orientation(found: dict) -> None:
     for name, expected in ORIENTATION.items():
         assert abs(found["plain"][name] - expected) <= 10, name
     assert sum(found["plain"].values()) == sum(ORIENTATION.values()) == 1239

@@ -93,7 +93,7 @@ def test_a_template_that_rewrites_the_answer_is_refused() -> None:
 
 
 def reference(net: torch.nn.Module, rows: list[Weighted]) -> torch.Tensor:
-    """METHODS 4 as it is written: row by row, token by token."""
+    """The loss of ``rsft`` as its docstring writes it: row by row, token by token."""
     total, mass = torch.zeros((), dtype=torch.float64), 0.0
     for one in rows:
         log_p = torch.log_softmax(net(torch.tensor([one.ids])).logits[0], dim=-1)

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: opens the test split, lets every arm answer it, and writes the report (METHODS 7)."""
+"""Stage ``evaluate``: opens the test split, lets every arm answer it, and writes the report."""
 
 from __future__ import annotations
 

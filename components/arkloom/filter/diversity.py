@@ -1,4 +1,4 @@
-"""Chooses traces of one problem that solve it in different ways (DA, METHODS 3)."""
+"""Chooses traces of one problem that solve it in different ways (DA, AgentArk, arXiv 2602.03955)."""
 
 from __future__ import annotations
 

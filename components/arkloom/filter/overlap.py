@@ -1,4 +1,4 @@
-"""Keeps evaluation questions out of training rows (decontamination, METHODS 3)."""
+"""Keeps evaluation questions out of training rows (decontamination by shared n-grams)."""
 
 from __future__ import annotations
 

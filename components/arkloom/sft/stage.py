@@ -1,4 +1,4 @@
-"""The stage: rows and a model in, a trained student out (METHODS 4, RSFT)."""
+"""The stage: rows and a model in, a trained student out (RSFT, AgentArk, arXiv 2602.03955)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits a trace into steps and says what each computes (METHODS 5).
+"""Splits a trace into steps and says what each computes.
 
 A step is a paragraph (blank line), or starts at "Step n" or "n.", or is one line where a line holds
 one operation each. Offsets are characters of the text; tokens belong to the trainer.

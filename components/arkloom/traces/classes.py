@@ -1,4 +1,4 @@
-"""Trajectories of a debate and the class of each (METHODS 3).
+"""Trajectories of a debate and the class of each.
 
 A trajectory is what one agent said over the rounds. Its marks ``c[k]`` are True (right), False
 (wrong) or None (no answer could be read); a class is a function of the marks alone.

@@ -10,10 +10,10 @@ from arkloom.training.packing import Weighted
 
 
 def rsft(example: Example, answer_weight: float = 1.0) -> Weighted:
-    """RSFT (METHODS 4): L = -[Σ M_r·log p + λ Σ M_a·log p] / Σ (M_r + M_a), λ = ``answer_weight``.
+    """RSFT: L = -[Σ M_r·log p + λ Σ M_a·log p] / Σ (M_r + M_a), λ = ``answer_weight``.
 
-    The sums run over a whole optimiser step, so a row's part of the denominator is its number of
-    tokens under the loss.
+    Supervised training on reasoning traces as in AgentArk (arXiv 2602.03955). The sums run over a whole
+    optimiser step, so a row's part of the denominator is its number of tokens under the loss.
     """
     masks = zip(example.reasoning, example.answer, strict=True)
     weights = tuple(float(r) + answer_weight * float(a) for r, a in masks)
