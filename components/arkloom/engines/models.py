@@ -21,13 +21,13 @@ def model_folder(name: str) -> Path:
     """
     folder = Path(str(files("arkloom") / "tiny" / "weights")) if name == TINY else Path(name).expanduser()
     if not folder.is_dir():
-        raise BadInputError(f"no model {name!r}", mend=f"Give {TINY!r} or a folder that holds a model.")
+        raise BadInputError(f"no model {name!r}", mend=f"Give {TINY!r} or a folder that holds a model")
     if not (folder / "config.json").is_file():
         raise BadInputError("model folder without config.json", where=str(folder))
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
         raise BadInputError(
             "model folder without tokenizer",
             where=str(folder),
-            mend="Copy tokenizer.json next to config.json.",
+            mend="Copy tokenizer.json next to config.json",
         )
     return folder
