@@ -83,14 +83,15 @@ def over_sizes(sizes: list[int], root: Path, seeds: int) -> tuple[Table, dict[st
         cells = [spread([r["arms"]["base"]["accuracy"] for r in reports])]
         for arm in CURVE_ARMS:
             known = [r["arms"][arm] for r in reports if arm in r["arms"]]
-            cells.append(f"{spread([a['accuracy'] for a in known])} ({_rows(known)})")
+            cells.append(f"{spread([a['accuracy'] for a in known])} ({_rows(reports, arm)})")
             numbers.update({f"{arm}_{size}": statistics.mean(a["accuracy"] for a in known)} if known else {})
         table.add_row(str(size), *cells)
     return table, numbers
 
 
-def _rows(arms: list[dict[str, Any]]) -> str:
-    return " ".join(str(arm.get("rows", "?")) for arm in arms) or "absent"
+def _rows(reports: list[dict[str, Any]], arm: str) -> str:
+    rows = [r["training"][arm]["rows"] for r in reports if arm in r.get("training", {})]
+    return " ".join(map(str, rows)) or "absent"
 
 
 def main() -> int:

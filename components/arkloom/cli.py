@@ -33,7 +33,9 @@ first steps:
   arkloom runs                         every run with its headline figures
   arkloom show runs/store/sft/KEY      what an artifact is and where it comes from
 
-exit codes: 0 done, 1 failure, 2 bad input, 3 refused by the gate, 75 stopped early: run again to go on
+one stage alone: arkloom prepare | debate | filter | sft | evaluate, for example: arkloom debate --help
+
+exit codes: 0 done, 1 failure, 2 bad input, 75 stopped early: run again to go on
 """
 
 
@@ -96,10 +98,10 @@ def _runs(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace) -> int:
     from arkloom.chains.ask import answers_table, ask, latest_student  # noqa: PLC0415 - loads torch
 
-    settings = _settings(options, preset="laptop")
-    store = open_store(settings.store.root)
-    arm, manifest = latest_student(store, options.run)
-    said = ask(settings, options.question, (arm, store.open(manifest.uri).folder))
+    store = open_store(_settings(options).store.root)
+    arm, manifest, made_by = latest_student(store, options.run)
+    options.config = options.config or (None if options.preset else made_by)  # as the run itself was set up
+    said = ask(_settings(options), options.question, (arm, store.open(manifest.uri).folder))
     Console().print(answers_table(("base", "debate", f"student ({arm})"), said))
     return EXIT_DONE
 
@@ -153,8 +155,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands, common)
     _add_looking(commands, common, stored)
     _add_tiny(commands)
-    stages = ", ".join(STAGES)
-    commands.add_parser("STAGE", help=f"run one stage alone ({stages}): arkloom debate --help")
     return parser
 
 

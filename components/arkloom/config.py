@@ -172,6 +172,10 @@ class RunConfig(Section):
         """This configuration with ``a.b=c`` assignments applied (values are YAML)."""
         return build(_merge(self.model_dump(mode="json"), *map(parse_assignment, overrides)))
 
+    def with_store(self, root: str) -> RunConfig:
+        """This configuration with another store."""
+        return self.model_copy(update={"store": StoreConfig(root=root)})
+
     def digest(self, sections: Sequence[str]) -> str:
         """Digest of the named parts (``debate``, ``models.teacher``), for artifact keys."""
         return digest({name: self.part(name) for name in sorted(sections)})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arkloom import config as configs
-from arkloom.canonical import digest
+from arkloom.canonical import digest, digest_file
 from arkloom.config import RunConfig
 from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
 from arkloom.store import ABSENT, Artifact, Manifest, Store, Workspace, open_store
@@ -71,7 +70,8 @@ class Stage:
     Attributes:
         name: ``debate``; also its folder and module.
         schema: Raised when the same config and inputs would now give another artifact.
-        sections: Parts of the config that the artifact depends on (they enter its key).
+        sections: Parts of the config that the artifact depends on (they enter its key), or a function
+            that names them where they depend on the config itself.
         inputs: Ports that must be connected; ``name?`` may be missing, ``name*`` stands for any port.
         run: The work.
         reads: Digests of what the stage reads beside its inputs (a user's files): they enter its key.
@@ -79,7 +79,7 @@ class Stage:
 
     name: str
     schema: int
-    sections: tuple[str, ...]
+    sections: tuple[str, ...] | Callable[[RunConfig], tuple[str, ...]]
     inputs: tuple[str, ...]
     run: Run
     reads: Callable[[RunConfig], Mapping[str, str]] = lambda _: {}
@@ -89,21 +89,28 @@ class Stage:
         from arkloom.answers import version  # noqa: PLC0415 - answers is heavy to import and keys are not
         from arkloom.engines.digests import model_digest  # noqa: PLC0415 - the same
 
-        models = {
-            part: model_digest(config.part(part)) for part in self.sections if part.startswith("models.")
-        }
+        sections = self.sections(config) if callable(self.sections) else self.sections
+        models = {part: model_digest(config.part(part)) for part in sections if part.startswith("models.")}
         answer = config.problems.answer_type
         return digest(
             {
                 "stage": self.name,
                 "schema": self.schema,
-                "config": config.digest(self.sections),
+                "config": config.digest(sections),
                 "parents": {port: parent.key for port, parent in parents.items()},
                 "models": models,
                 "answers": {answer: version(answer)},
-                "reads": dict(self.reads(config)),
+                "reads": dict(self.reads(config)) | (_script(config) if models else {}),
             }
         )
+
+
+def _script(config: RunConfig) -> dict[str, str]:
+    """A scripted engine replaces the models: what it says must never be taken for what they said."""
+    if config.engine != "scripted":
+        return {}
+    path = Path(config.runtime.scripted or "")
+    return {"script": digest_file(path) if path.is_file() else str(path)}
 
 
 def execute(
@@ -164,7 +171,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
 def _process(stage: Stage, options: argparse.Namespace) -> int:
     config = configs.load(options.preset, options.config, options.set)
     if options.store:
-        config = config.override([f"store.root={json.dumps(options.store)}"])
+        config = config.with_store(options.store)
     store = open_store(config.store.root)
     parents = {}
     for text in options.input:
@@ -176,7 +183,8 @@ def _process(stage: Stage, options: argparse.Namespace) -> int:
     told = events if options.progress == "events" else None
     with Progress(prefix=f"{options.node or stage.name} ", events=told) as progress:
         context = Context(progress=progress, events=events)
-        signal.signal(signal.SIGTERM, lambda *_: context.stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: context.stop.set())
         manifest = execute(stage, config, parents, store, context)
     if options.run_id:
         store.point(
@@ -194,7 +202,9 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
         "Prints the uri of the artifact; the same work is found, not repeated.",
         epilog="exit codes: 0 done, 1 failure, 2 bad input, 75 stopped early: run again to go on",
     )
-    parser.add_argument("--preset", help=f"one of {', '.join(configs.presets())}")
+    parser.add_argument(
+        "--preset", help=f"one of {', '.join(configs.presets())}; without it and --config, bare defaults"
+    )
     parser.add_argument("--config", type=Path, help="YAML file; later wins over the preset")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=c", help="override one value (repeatable)"

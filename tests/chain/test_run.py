@@ -94,7 +94,7 @@ def test_runs_lists_the_run(whole: Whole) -> None:
 
 
 def test_ask_answers_side_by_side(whole: Whole) -> None:
-    told = arkloom("ask", "2+7*5+3-4*6", "--preset", "smoke", "--store", str(whole.root / "store"))
+    told = arkloom("ask", "2+7*5+3-4*6", "--store", str(whole.root / "store"))
     for word in ("base", "debate", "student", "answer", "tokens in 1 turn", "tokens in 6 turns"):
         assert word in told
 

@@ -118,3 +118,32 @@ def test_the_process_ends_with_the_right_code_and_one_line(
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_script_says_is_never_taken_for_what_a_model_said(tmp_path: Path) -> None:
+    speaks = Stage("fake", 1, ("models.teacher",), (), work)
+    script = tmp_path / "script.json"
+    keys = []
+    for text in ("[]", '[{"match": "", "answers": ["1"]}]'):
+        script.write_text(text)
+        scripted = configs.load("smoke", overrides=["engine=scripted", f"runtime.scripted={script}"])
+        keys.append(speaks.key(scripted, {}))
+    assert len({*keys, speaks.key(configs.load("smoke"), {})}) == 3
+
+
+def test_an_edited_adapter_is_another_model(tmp_path: Path) -> None:
+    speaks = Stage("fake", 1, ("models.teacher",), (), work)
+    keys = {speaks.key(configs.load("smoke"), {})}
+    for step in range(2):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(str(step))
+        keys.add(speaks.key(configs.load("smoke", overrides=[f"models.teacher.adapter={folder}"]), {}))
+    assert len(keys) == 3
+
+
+def test_sections_may_depend_on_the_config() -> None:
+    stage = Stage("fake", 1, lambda config: ("debate",) if config.debate.rounds > 1 else ("sft",), (), work)
+    one, more = configs.load("smoke", overrides=["debate.rounds=1"]), configs.load("smoke")
+    assert stage.key(one, {}) == stage.key(one.override(["debate.agents=9"]), {})
+    assert stage.key(more, {}) != stage.key(more.override(["debate.agents=9"]), {})

@@ -125,3 +125,23 @@ def test_a_full_disk_says_so_and_can_be_resumed() -> None:
     assert error.exit_code == 1
     assert "the disk is full" in error.line()
     assert "resumes" in error.line()
+
+
+@pytest.mark.parametrize("name", ["a b", "größe", "50%20", "plain"])
+def test_any_folder_name_and_a_moved_store_keep_their_artifacts(tmp_path: Path, name: str) -> None:
+    old = LocalStore(tmp_path / name)
+    uri = publish(old)
+    assert open_store(old.root).open(uri).file("a.txt").read_text() == "hello"
+    moved = LocalStore(old.path.rename(tmp_path / f"{name} moved"))
+    manifest = moved.find("stage", "k1")
+    assert manifest is not None
+    assert moved.open(manifest.uri).file("a.txt").read_text() == "hello"
+    assert moved.verify(manifest) == []
+
+
+def test_half_written_files_of_a_killed_process_are_not_published(store: LocalStore) -> None:
+    workspace = store.workspace("stage", "k1")
+    (workspace.folder / ".manifest.json.abc").write_text("{")
+    (workspace.folder / ".rows.jsonl.part").write_text("{")
+    (workspace.folder / "rows.jsonl").write_text("{}\n")
+    assert [entry.path for entry in workspace.publish("rows", parents={}, metrics={}).files] == ["rows.jsonl"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.config import RunConfig
@@ -18,28 +19,27 @@ from arkloom.records import Debate, ModelRef, Problem
 from arkloom.store import Manifest, Store
 
 
-def latest_student(store: Store, run: str | None = None) -> tuple[str, Manifest]:
-    """The best arm of a run (the newest finished one when not named) and its model.
+def latest_student(store: Store, run: str | None = None) -> tuple[str, Manifest, Path]:
+    """The best arm of a run (the newest finished one when not named), its model, and the run's config.
 
     Raises:
         BadInputError: No finished run has a student.
     """
     for name in [run] if run else reversed(store.runs()):
         pointers = store.pointers(name)
-        best = pointers.get(RUN_DOCUMENT, {}).get("best_arm")
+        document = pointers.get(RUN_DOCUMENT, {})
+        best = document.get("best_arm")
         node = pointers.get(f"sft-{str(best).replace('_', '-')}")
         if node and node["kind"] == "model":
-            return str(best), Manifest.model_validate(node)
+            return str(best), Manifest.model_validate(node), Path(document["out"]) / "config.yaml"
     raise BadInputError(
         "no finished run with a student", where=store.root, mend="Run: arkloom run --preset laptop"
     )
 
 
-def ask(config: RunConfig, question: str, student: tuple[str, Path], gold: str | None = None) -> list[Debate]:
+def ask(config: RunConfig, question: str, student: tuple[str, Path]) -> list[Debate]:
     """Let base, debate and student answer one question; three debate records in this order."""
-    problem = Problem(
-        dataset="ask", split="test", question=question, gold=gold, answer_type=config.problems.answer_type
-    )
+    problem = Problem(dataset="ask", split="test", question=question, answer_type=config.problems.answer_type)
     arm, folder = student
     base = ModelRef(name=config.models.student.name)
     debaters = society(config)
@@ -62,7 +62,7 @@ def answers_table(names: Iterable[str], debates: Iterable[Debate]) -> Table:
     columns = list(zip(names, debates, strict=True))
     for name, _ in columns:
         table.add_column(name)
-    table.add_row(*(_last_text(debate) for _, debate in columns))
+    table.add_row(*(Text(_last_text(debate)) for _, debate in columns))
     table.add_row(
         *(f"[bold]answer {debate.final.answer if debate.final else '?'}[/]" for _, debate in columns)
     )
@@ -71,6 +71,8 @@ def answers_table(names: Iterable[str], debates: Iterable[Debate]) -> Table:
 
 
 def _last_text(debate: Debate) -> str:
+    if debate.error is not None:
+        return debate.error.message
     last = [turn for turn in debate.turns if turn.round == debate.turns[-1].round]
     agreeing = [turn for turn in last if debate.final and turn.answer == debate.final.answer]
     return (agreeing or last)[0].text

@@ -2,7 +2,8 @@
 
 ``rft`` asks whether the debate teaches more than sampling: per problem, independent answers of the
 same teachers up to the tokens of that problem's own debate; same filter, same priority, and both
-arms are cut to the same number of rows. ``rft_self`` is the same from the student's own answers.
+arms are cut to the same number of rows. ``rft_self`` draws from the student itself instead; what it
+misconceives it never gets right, so it has fewer rows, and the report gives them beside the arm.
 An ``_uncut`` arm is trained on all rows of the arm that the cut shortened.
 """
 

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
 from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.errors import BadInputError
 from arkloom.store import Manifest, Store
+from arkloom.store.local import path_of
 
 
 def runs_table(store: Store) -> Table:
@@ -55,7 +57,7 @@ def resolve(store: Store, name: str) -> Manifest:
     """
     if "://" in name or Path(name).exists():
         return store.open(str(Path(name).absolute()) if "://" not in name else name).manifest
-    root = Path(store.root.removeprefix("file://"))
+    root = path_of(store.root)
     stage, _, key = name.rpartition("/")
     found = sorted(root.glob(f"{stage or '[!.]*'}/{key}*/manifest.json"))
     if len(found) != 1:
@@ -71,24 +73,24 @@ def describe(store: Store, manifest: Manifest) -> Tree:
     tree = Tree(f"[bold]{manifest.stage}[/] {manifest.kind}  [dim]{manifest.key[:12]}[/]")
     tree.add(f"uri      {manifest.uri}")
     if manifest.reason:
-        tree.add(f"[yellow]absent   {manifest.reason}[/]")
+        tree.add(f"[yellow]absent   {escape(manifest.reason)}[/]")
     size = sum(entry.size for entry in manifest.files)
     files = tree.add(f"files    {len(manifest.files)}, {size / 1e6:.2f} MB, made in {manifest.seconds:.1f} s")
     for entry in manifest.files:
         files.add(f"{entry.path}  [dim]{entry.size} bytes, sha256 {entry.sha256[:12]}[/]")
     metrics = tree.add("metrics")
     for name, value in manifest.metrics.items():
-        metrics.add(f"{name} = {value}")
+        metrics.add(escape(f"{name} = {value}"))
     _lineage(store, manifest, tree.add("made from"))
     return tree
 
 
 def _lineage(store: Store, manifest: Manifest, tree: Tree) -> None:
-    for port, uri in manifest.parent_uris.items():
+    for port, key in manifest.parents.items():
         try:
-            parent = store.open(uri).manifest
+            parent = resolve(store, key)
         except BadInputError:
-            tree.add(f"{port}: [red]gone[/] {uri}")
+            tree.add(f"{port}: [red]gone[/] {key}")
             continue
         branch = tree.add(f"{port}: {parent.stage} [dim]{parent.key[:12]}[/]")
         _lineage(store, parent, branch)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from arkloom.evaluate.page import render
@@ -55,7 +56,7 @@ def print_outcome(report: Mapping[str, Any], folder: Path, console: Console) -> 
     """The closing table, the headline figures, and where to look."""
     console.print(closing_table(report))
     for name, reason in report.get("absent", {}).items():
-        console.print(f"  [dim]{name} is absent: {reason}[/]")
+        console.print(f"  [dim]{name} is absent: {escape(reason)}[/]")
     recovered, ratio = report.get("gain_recovered"), report.get("token_ratio")
     if recovered is not None and ratio is not None:
         console.print(

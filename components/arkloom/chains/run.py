@@ -53,7 +53,8 @@ def run(
     settings = _absolute_store(configs.load(preset, config, overrides))
     chain = distill(settings)
     store = open_store(settings.store.root)
-    name = f"{folder.name}-{digest(settings.model_dump(mode='json'))[:8]}"
+    computed = settings.model_dump(mode="json", exclude={"runtime", "store"})
+    name = f"{folder.name}-{digest(computed)[:8]}"
     runner = Runner(settings, store, name, folder)
     started = time.time()
     with _stop_on_signals(runner.stop), Board([node.name for node in chain], runner.events, quiet) as board:
@@ -82,9 +83,7 @@ def _headlines(report: Mapping[str, Any]) -> dict[str, Any]:
 def _absolute_store(settings: RunConfig) -> RunConfig:
     # Stages run as processes of their own; a relative root must mean the same folder to all of them.
     root = settings.store.root
-    return (
-        settings if "://" in root else settings.override([f"store.root={Path(root).expanduser().absolute()}"])
-    )
+    return settings if "://" in root else settings.with_store(str(Path(root).expanduser().absolute()))
 
 
 class _stop_on_signals:  # noqa: N801 - a context manager, used like a function

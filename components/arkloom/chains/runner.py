@@ -119,7 +119,12 @@ class Runner:
         environment = os.environ | {"ARKLOOM_PARENT": str(os.getpid()), "HF_HUB_OFFLINE": _offline()}
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches us alone; we ask the stages to commit and stop
             )
         return _Running(node, process, log)
 

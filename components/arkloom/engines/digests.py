@@ -12,14 +12,14 @@ from arkloom.engines.models import model_folder
 
 
 def model_digest(model: Mapping[str, Any]) -> str:
-    """Digest of a ``ModelConfig`` as plain JSON: its revision, or sha256 over its folder's files.
+    """Digest of a ``ModelConfig`` as plain JSON: sha256 over the files of its folder and its adapter's.
 
     Raises:
         BadInputError: The folder is missing or holds no model.
     """
-    if model.get("revision"):
-        return digest([model["name"], model["revision"]])
-    return _folder_digest(model_folder(str(model["name"])))
+    base = _folder_digest(model_folder(str(model["name"])))
+    adapter = model.get("adapter")
+    return digest([base, _folder_digest(Path(str(adapter)))]) if adapter else base
 
 
 @lru_cache(maxsize=16)

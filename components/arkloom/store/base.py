@@ -16,7 +16,7 @@ from arkloom.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published artifact and a local folder that holds its verified files."""
+    """A published artifact and a local folder that holds its files, each of its manifest's size."""
 
     manifest: Manifest
     folder: Path
@@ -108,13 +108,13 @@ def open_store(root: str) -> Store:
     Raises:
         BadInputError: The scheme is not supported.
     """
-    from arkloom.store.local import LocalStore  # noqa: PLC0415 - breaks the cycle interface <-> implementation
+    from arkloom.store.local import LocalStore, path_of  # noqa: PLC0415 - breaks the cycle interface <-> implementation
 
-    scheme, sign, rest = root.partition("://")
+    scheme, sign, _ = root.partition("://")
     if not sign:
         return LocalStore(Path(root))
     if scheme == "file":
-        return LocalStore(Path(rest))
+        return LocalStore(path_of(root))
     raise BadInputError(
         f"no store for {scheme}://", where=f"store.root {root}", mend="Use a folder or file://"
     )

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -38,16 +39,16 @@ class LocalStore:
     def find(self, stage: str, key: str) -> Manifest | None:
         """The manifest of a published artifact, or None."""
         path = self.path / stage / key / MANIFEST
-        return read_manifest(path) if path.exists() else None
+        return _here(read_manifest(path), path.parent) if path.exists() else None
 
     def open(self, uri: str) -> Artifact:
         """An artifact by uri, folder or manifest file; sizes are verified."""
-        folder = Path(uri.removeprefix("file://"))
+        folder = path_of(uri)
         folder = folder.parent if folder.name == MANIFEST else folder
         path = folder / MANIFEST
         if not path.exists():
             raise BadInputError("no artifact here (no manifest.json)", where=str(folder))
-        manifest = read_manifest(path)
+        manifest = _here(read_manifest(path), folder)
         for entry in manifest.files:
             file = folder / entry.path
             if not file.exists() or file.stat().st_size != entry.size:
@@ -60,7 +61,7 @@ class LocalStore:
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Every file that is missing or whose bytes changed, one line each."""
-        folder = Path(manifest.uri.removeprefix("file://"))
+        folder = path_of(manifest.uri)
         faults = []
         for entry in manifest.files:
             file = folder / entry.path
@@ -137,7 +138,6 @@ class LocalWorkspace:
         seconds: float = 0.0,
     ) -> Manifest:
         """Digest the files, write the manifest last, and rename the folder into place."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
         final = self._store.path / self._stage / self._key
         manifest = Manifest(
             uri=final.as_uri(),
@@ -155,6 +155,7 @@ class LocalWorkspace:
         write_atomic(self._folder / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1))
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.scratch, ignore_errors=True)  # only now: until here a killed process goes on
             self._folder.rename(final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -168,6 +169,16 @@ class LocalWorkspace:
             manifest = winner
         self._lock.close()
         return manifest
+
+
+def path_of(uri: str) -> Path:
+    """The folder that a ``file://`` uri, or a plain path, names."""
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
+
+
+def _here(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest as found: a store that was moved keeps its artifacts."""
+    return manifest.model_copy(update={"uri": folder.absolute().as_uri()})
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -212,7 +223,9 @@ def disk_error(error: OSError, where: Path) -> ArkloomError:
 
 
 def _entries(folder: Path) -> list[FileEntry]:
-    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
+    # Hidden files are half-written ones that a killed process left behind, and the scratch folder.
+    inside = [(f, f.relative_to(folder)) for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST]
+    files = sorted(f for f, name in inside if not any(part.startswith(".") for part in name.parts))
     return [
         FileEntry(path=f.relative_to(folder).as_posix(), sha256=digest_file(f), size=f.stat().st_size)
         for f in files
