@@ -8,6 +8,7 @@ state the same wrong values, drawn three ways. The problems were held out of tra
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from arkloom.tiny.society import (
     well_formed,
 )
 from arkloom.tiny.speak import Speaker
+
+log = logging.getLogger(__name__)
 
 TEMPERATURE = 0.3
 ROUNDS = 3
@@ -91,6 +94,7 @@ def check(model_dir: Path | None = None, problems: int = 500, seed: int = 11) ->
     speaker = Speaker(model_dir or weights(), seed=seed, temperature=TEMPERATURE)
     random = Random(f"check/{seed}")  # noqa: S311  (no secret)
     drawn = distinct_problems(problems, random)
+    log.info("checking on %d problems", problems)
     alone = speaker.answer([PROMPTS["chat"].student(as_problem(problem)) for problem in drawn])
     return {
         "problems": problems,
@@ -183,6 +187,7 @@ def _layout(speaker: Speaker, problems: Sequence[Sum], layout: Layout, random: R
     def after(shown: Sequence[Sequence[str]]) -> list[str]:
         return speaker.answer([desk.chat(layout, texts) for desk, texts in zip(desks, shown, strict=True)])
 
+    log.info("layout %s: debates played, now one debater with other peers", layout)
     society = [[desk.society[i] for i in desk.peers] for desk in desks]
     swayed = after(society)
     obeyed = [
