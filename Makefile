@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH  ?= $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu,torch==2.13.0)
 OUT    ?= runs/laptop
 PRESET ?= laptop
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.arkloom-ready
 
@@ -29,7 +30,7 @@ quickstart: setup ## debate, distil and evaluate on this machine (laptop preset)
 	$(BIN)/arkloom run --preset $(PRESET) --out $(OUT)
 
 test: setup ## all tests that this machine can run; skips say why
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## ruff (format, lint) and mypy strict
 	$(BIN)/ruff format --check .
