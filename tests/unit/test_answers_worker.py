@@ -17,6 +17,7 @@ import pytest
 
 from arkloom.answers import extract, grade, symbolic
 from arkloom.answers.symbolic import SymbolicGrader
+from arkloom.telemetry.metrics import REGISTRY
 
 TABLE = json.loads((Path(__file__).parent.parent / "cases" / "answers_hostile.json").read_text("utf-8"))
 
@@ -72,9 +73,11 @@ def test_a_chain_of_hostile_equations_is_one_question(monkeypatch: pytest.Monkey
     symbolic.GRADER.close()  # the next worker gets the shorter limit
     monkeypatch.setattr(symbolic.GRADER, "limit_s", 0.5)
     asked, killed = symbolic.GRADER.counts.asked, symbolic.GRADER.counts.killed
+    told = REGISTRY.get_sample_value("arkloom_grader_kills_total")
     assert grade("77777777! = 77777776! = 77777775! = 5", "5", "math") is False
     assert symbolic.GRADER.counts.asked - asked == 1
     assert symbolic.GRADER.counts.killed - killed == 1
+    assert REGISTRY.get_sample_value("arkloom_grader_kills_total") == (told or 0) + 1
     symbolic.GRADER.close()
 
 

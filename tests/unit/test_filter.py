@@ -24,6 +24,7 @@ from arkloom.records import Debate, DebateError, Problem, PromptRow, StepRow, Tr
 from arkloom.stage import Context, execute
 from arkloom.store import open_store
 from arkloom.telemetry import Events, Progress
+from arkloom.telemetry.metrics import REGISTRY
 from trace_logs import debate
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -359,6 +360,8 @@ def test_the_stage_writes_rows_that_lead_back_to_their_turns(tmp_path: Path) -> 
         for row in rows:
             turn = turns[row.source.debate, row.source.seed, row.source.agent, row.source.round]
             assert turn.text.strip() == row.messages[-1].content
+        told = REGISTRY.get_sample_value("arkloom_filter_rows_kept", {"output": name.removesuffix(".jsonl")})
+        assert told == len(rows)
     prompts = list(read_records(artifact.file("prompts.jsonl"), PromptRow))
     assert {row.problem.meta.get("level") for row in prompts} == {3, None}  # meta comes from prepare
     report = json.loads(artifact.file("report.json").read_text())

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from arkloom.errors import ArkloomError
+from arkloom.telemetry.metrics import GRADER_KILLS
 
 LIMIT_S = 5.0
 _PATIENCE = 6  # wall-clock seconds that we wait for each processor second granted: machines are shared
@@ -107,7 +108,7 @@ class SymbolicGrader:
         try:
             reply = self._line(self.limit_s * _PATIENCE)
         except TimeoutError:
-            self.counts.killed += 1
+            self._count_kill()
             self._stop()
             return False
         if reply is None:
@@ -117,10 +118,14 @@ class SymbolicGrader:
 
     def _count_end(self, process: subprocess.Popen[bytes]) -> None:
         if process.wait() == -signal.SIGPROF:
-            self.counts.killed += 1
+            self._count_kill()
         else:
             self.counts.died += 1
         self._stop()
+
+    def _count_kill(self) -> None:
+        self.counts.killed += 1
+        GRADER_KILLS.inc()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:

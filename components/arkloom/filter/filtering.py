@@ -7,7 +7,7 @@ a total order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,7 +222,6 @@ class Filter:
         seen = {mark: Duplicates(self._config.jaccard) for mark in (True, False)}
         for chosen in sorted(group.candidates, key=lambda c: (not c.settled, c.rank())):
             reason = self._turn_reason(chosen, seen[bool(chosen.mark)])
-            fate = reason or ("unsettled" if chosen.mark else "wrong")
             if not chosen.settled:
                 # A wrong text is counted as wrong whatever else is the matter with it.
                 self._fates["unsettled" if chosen.mark else "wrong"] += 1
@@ -231,7 +230,7 @@ class Filter:
             elif reason is None:
                 settled.append(chosen)
             else:
-                self._fates[fate] += 1
+                self._fates[reason] += 1
         return settled, others
 
     def _turn_reason(self, chosen: Candidate, seen: Duplicates) -> str | None:
@@ -316,8 +315,3 @@ def run_filter(
 
 def _share(part: float, whole: float) -> float | None:
     return round(part / whole, 6) if whole else None
-
-
-def sources(rows: Iterable[TrainingRow | StepRow]) -> Iterator[tuple[str, int, int, int]]:
-    """(debate, seed, agent, round) of every row: the turn that it was taken from."""
-    return ((row.source.debate, row.source.seed, row.source.agent, row.source.round) for row in rows)

@@ -16,9 +16,11 @@ from arkloom.prompts import Prompts
 from arkloom.records import Problem
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
+from arkloom.telemetry.metrics import FILTER_KEPT, FILTER_REJECTED
 from arkloom.traces.importers import read_log
 
 EVALUATION = ("test.jsonl", "validation.jsonl")
+OUTPUTS = ("rsft", "da", "prm", "prompts")
 
 
 def run(
@@ -40,8 +42,8 @@ def run(
     report = filter_log(
         debates.folder, outputs.folder, config, evaluation=evaluation, problems=known, context=context
     )
-    rows = report["rows"]
-    if rows["rsft"] == 0:
+    _count(report)
+    if report["rows"]["rsft"] == 0:
         return StageReport(kind="rows", absent=_nothing(report))
     return StageReport(kind="rows", metrics=_metrics(report))
 
@@ -94,14 +96,19 @@ def filter_log(
 
 
 def _write(outcome: Outcome, out: Path) -> None:
-    write_records(out / "rsft.jsonl", outcome.rsft)
-    write_records(out / "da.jsonl", outcome.da)
-    write_records(out / "prm.jsonl", outcome.prm)
-    write_records(out / "prompts.jsonl", outcome.prompts)
+    for output in OUTPUTS:
+        write_records(out / f"{output}.jsonl", getattr(outcome, output))
     (out / "report.json").write_text(
         json.dumps(outcome.report, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8"
     )
     (out / "report.html").write_text(render(outcome.report), encoding="utf-8")
+
+
+def _count(report: Mapping[str, Any]) -> None:
+    for output in OUTPUTS:
+        FILTER_KEPT.labels(output=output).set(report["rows"][output])
+    for reason, traces in report["rejected"].items():
+        FILTER_REJECTED.labels(reason=reason).set(traces)
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, Any]:

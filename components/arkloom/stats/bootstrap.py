@@ -29,10 +29,6 @@ class Interval:
         """``[low, high]``, as reports hold it."""
         return [self.low, self.high]
 
-    def excludes(self, value: float) -> bool:
-        """Whether ``value`` lies outside."""
-        return value < self.low or value > self.high
-
 
 def resampled_means(columns: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """Means of every column over the same resampled problems.

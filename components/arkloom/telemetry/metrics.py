@@ -22,5 +22,4 @@ FILTER_REJECTED = Gauge(
 TRAIN_LOSS = Gauge("arkloom_train_loss", "Loss of the last optimiser step", ["stage"], registry=REGISTRY)
 TRAIN_STEP = Gauge("arkloom_train_step", "Optimiser steps done", ["stage"], registry=REGISTRY)
 EVALUATE_ACCURACY = Gauge("arkloom_evaluate_accuracy", "Greedy accuracy on test", ["arm"], registry=REGISTRY)
-GRADES = Counter("arkloom_grades", "Answers graded", ["path"], registry=REGISTRY)
 GRADER_KILLS = Counter("arkloom_grader_kills", "Grading workers killed at their limit", registry=REGISTRY)

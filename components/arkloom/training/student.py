@@ -56,7 +56,7 @@ class Student:
             self.tokenizer.save_pretrained(folder)
 
 
-def load(folder: Path, dtype: str = "auto") -> Student:
+def load(folder: Path) -> Student:
     """Open a checkpoint folder for training.
 
     Weights are held in float32 whatever the storage: small updates vanish in bfloat16.
