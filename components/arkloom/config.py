@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """A language model: ``tiny`` (shipped with Arkloom), a folder, or a hub name."""
+    """A language model: ``tiny`` (shipped with Arkloom) or a folder; hub names are not resolved yet."""
 
     name: str = "tiny"
     revision: str | None = None
@@ -71,7 +71,7 @@ class PromptsConfig(Section):
 
 
 class DebateConfig(Section):
-    """The debate protocol (METHODS 1). The last block is set per node by a chain."""
+    """The debate protocol (Du et al., arXiv 2305.14325). The last block is set per node by a chain."""
 
     agents: int = Field(default=5, ge=1)
     rounds: int = Field(default=3, ge=1)
@@ -92,7 +92,7 @@ class DebateConfig(Section):
 
 
 class FilterConfig(Section):
-    """Which traces are worth learning (METHODS 3)."""
+    """Which traces are worth learning: rejection sampling (Yuan et al., arXiv 2308.01825) and more."""
 
     label_free: bool = Field(default=False, description="grade against the consensus instead of the gold")
     margin: float = Field(default=0.2, ge=0, le=1, description="label_free: least margin of the consensus")
@@ -103,7 +103,7 @@ class FilterConfig(Section):
 
 
 class SftConfig(Section):
-    """Supervised training on rows (METHODS 4)."""
+    """Supervised training on rows (AgentArk, arXiv 2602.03955)."""
 
     method: Literal["full", "lora"] = "lora"
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -121,7 +121,7 @@ class SftConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """What is compared, and how sure the comparison has to be (METHODS 7)."""
+    """What is compared, and how sure the comparison has to be."""
 
     arms: tuple[str, ...] = ("base", "vote", "debate", "rsft", "rft", "rft_self")
     seeds: int = Field(default=3, ge=0, description="sampled runs a model arm, at `temperature`")
