@@ -18,7 +18,7 @@ from arkloom.records import Problem
 from arkloom.stage import Context, execute
 from arkloom.store import Manifest, open_store
 from arkloom.telemetry import Events, Progress
-from debates import problems
+from debates import MortalEngine, problems
 
 SCRIPT = [{"match": "", "answers": ["so\n#### 1", "so\n#### 3", "so\n#### 5", "dunno"]}]
 
@@ -121,12 +121,25 @@ def test_a_stop_is_resumable(bench: Bench) -> None:
 
 def test_failed_debates_stop_the_stage_and_are_held_again(bench: Bench) -> None:
     parent = bench.problems(problems(6))
-    bench.say([{"match": r"^[0-4]\+", "answers": ["#### 1"]}, {"match": "agent", "answers": ["#### 1"]}])
-    with pytest.raises(ArkloomError, match="1 debates failed, the first with: '5\\+6'") as caught:
+    bench.say([{"match": r"^[0-4]\+", "answers": ["#### 1"]}, {"match": "agent 1:", "answers": ["#### 1"]}])
+    with pytest.raises(ArkloomError, match="1 debates failed, the first with: '5\\+6") as caught:
         bench.run(problems=parent)
     assert caught.value.exit_code == 1
     bench.say([{"match": "", "answers": ["#### 1"]}])
     assert bench.run(problems=parent).metrics["errors"] == 0
+
+
+def test_a_dead_engine_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = bench.problems(problems(6))
+    opened: list[MortalEngine] = []
+
+    def open_engine(*_: object) -> MortalEngine:
+        opened.append(MortalEngine(lives=10 if not opened else 1000))
+        return opened[-1]
+
+    monkeypatch.setattr("arkloom.debate.stage.open_engine", open_engine)
+    assert bench.run(problems=parent).metrics["errors"] == 0
+    assert len(opened) == 2
 
 
 def test_a_type_that_cannot_be_voted_on_is_bad_input(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import pytest
 from arkloom import config as configs
 from arkloom.config import RunConfig
 from arkloom.engines.models import model_folder
-from arkloom.errors import BadInputError, ResumeError
+from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.evaluate.stage import STAGE
 from arkloom.jsonl import read_records, write_records
 from arkloom.protocol.log import read_debates
@@ -21,6 +21,7 @@ from arkloom.records import Problem, Score
 from arkloom.stage import Context, execute
 from arkloom.store import Artifact, Manifest, Store, open_store
 from arkloom.telemetry import Events, Progress
+from debates import MortalEngine
 
 
 def problem(number: int, split: str, gold: str | None = "") -> Problem:
@@ -216,6 +217,40 @@ def test_nothing_readable_is_a_report_of_zeros(tmp_path: Path) -> None:
     assert {arm["no_answer"] for arm in report["arms"].values()} == {1.0}
     assert report["gain_recovered"] is None
     assert "not above 0" in report["gain_recovered_reason"]
+
+
+@pytest.mark.parametrize("lives", [0, 20, 60])
+def test_a_dead_engine_is_never_an_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: int
+) -> None:
+    bench = Bench(tmp_path)
+    parents = bench.usual()
+    with monkeypatch.context() as patch:
+        patch.setattr("arkloom.evaluate.play.open_engine", lambda *_: MortalEngine(lives))
+        with pytest.raises(ArkloomError, match="the model failed") as caught:
+            bench.run(parents)
+    assert caught.value.exit_code == 1
+    resumed = report_of(bench.run(parents))
+    assert list(resumed["arms"]) == ["base", "vote", "debate", "rsft", "rft"]
+
+
+def test_an_engine_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    opened: list[MortalEngine] = []
+
+    def open_engine(*_: object) -> MortalEngine:
+        opened.append(MortalEngine(lives=5 if not opened else 100_000))
+        return opened[-1]
+
+    monkeypatch.setattr("arkloom.evaluate.play.open_engine", open_engine)
+    report = report_of(bench.run(bench.usual()))
+    assert report["arms"]["base"]["no_answer"] == 0.0
+
+
+def test_shuffled_peers_are_evaluated(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "debate.peers=shuffled")
+    report = report_of(bench.run(bench.usual()))
+    assert report["arms"]["debate"]["latency_n"] > 0
 
 
 def test_no_test_problem_is_absent_not_a_crash(tmp_path: Path) -> None:

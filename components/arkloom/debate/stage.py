@@ -12,16 +12,22 @@ from pathlib import Path
 from arkloom.config import RunConfig
 from arkloom.debate.figures import figures
 from arkloom.engines import open_engine
-from arkloom.errors import ArkloomError, BadInputError
 from arkloom.jsonl import read_lines, read_records
-from arkloom.protocol import DebateLog, Society, Timing, hold, read_debates, society
+from arkloom.protocol import (
+    PASSES,
+    DebateLog,
+    Society,
+    Timing,
+    hold,
+    passing,
+    read_debates,
+    refuse_failures,
+    society,
+)
 from arkloom.records import Debate, Problem
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
 from arkloom.telemetry import Task
-
-_PASSES = 2  # a debate whose engine failed is held once more before the stage gives up
-_FOR_GOOD = BadInputError.__name__  # these errors come again however often a debate is held
 
 
 def run(
@@ -41,7 +47,7 @@ def run(
         if len(log.done) < total:
             _hold_all(config, rules, file, log, context, total)
         context.check()
-        _refuse_failures(log)
+        refuse_failures(log)
         log.finish()
         return StageReport("debates", metrics=figures(log.records()).metrics())
     finally:
@@ -67,16 +73,16 @@ def _hold_all(
     config: RunConfig, rules: Society, file: Path, log: DebateLog, context: Context, total: int
 ) -> None:
     voices = config.debate.voices if config.debate.protocol == "vote" else "teacher"
-    engine = open_engine(config, getattr(config.models, voices))
     recorder = _Recorder(log, context.progress.add("debates", total, len(log.done)))
-    try:
-        for _ in range(_PASSES):
+    for _ in range(PASSES):
+        engine = open_engine(config, getattr(config.models, voices))  # one that failed stays failed
+        try:
             done = {problem for problem, _ in log.done}
             hold(_problems(file), rules, engine, recorder, stop=context.stop, done=done)
-            if context.stop.is_set() or all(_lasting(debate) for debate in log.errors()):
-                break
-    finally:
-        asyncio.run(engine.close())
+        finally:
+            asyncio.run(engine.close())
+        if context.stop.is_set() or not passing(log):
+            break
 
 
 class _Recorder:
@@ -97,28 +103,6 @@ class _Recorder:
         rate = self._turns / max(time.monotonic() - self._start, 1e-9)
         agreement = self._agreement / max(self._debates, 1)
         self._task.advance(int(debate.error is None), f"{rate:.0f} turns/s, agreement {agreement:.2f}")
-
-
-def _refuse_failures(log: DebateLog) -> None:
-    """Raise when debates failed for a reason that may pass, or when every debate failed.
-
-    A problem that can never be debated (its question does not fit) stays in the artifact with its error.
-    """
-    failed = log.errors()
-    passing = [debate for debate in failed if not _lasting(debate)]
-    if passing:
-        first = passing[0].error
-        raise ArkloomError(
-            f"{len(passing)} debates failed, the first with: {first.message if first else ''}",
-            mend="Run the same command to hold them again",
-        )
-    if failed and not log.done:
-        first = failed[0].error
-        raise BadInputError(f"all {len(failed)} debates failed: {first.message if first else ''}")
-
-
-def _lasting(debate: Debate) -> bool:
-    return debate.error is not None and debate.error.type == _FOR_GOOD
 
 
 def _problems(file: Path) -> Iterator[Problem]:

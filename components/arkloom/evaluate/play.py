@@ -11,13 +11,15 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from arkloom.config import ModelConfig, RunConfig
 from arkloom.engines import open_engine
 from arkloom.engines.protocol import Engine
+from arkloom.errors import ArkloomError
 from arkloom.evaluate.answers import Answers, agent_answers, by_problem, group_answers
 from arkloom.evaluate.arms import Model
+from arkloom.protocol.failures import PASSES, lasting, passing, refuse_failures
 from arkloom.protocol.log import DebateLog, Timing
 from arkloom.protocol.scheduler import hold
 from arkloom.protocol.society import Society, society, soloists
@@ -25,6 +27,7 @@ from arkloom.records import Debate, ModelRef, Problem
 from arkloom.stage import Context
 from arkloom.store import Workspace
 from arkloom.store.local import write_atomic
+from arkloom.telemetry import Task
 
 TEST_DEBATES = "test-debates"
 
@@ -129,38 +132,51 @@ class Player:
         log = DebateLog(self.outputs.folder, scratch, self.config.runtime.shard_size, name=TEST_DEBATES)
         done = {problem for problem, seed in log.done if seed == speakers.seed}
         task = self.context.progress.add(arm, len(problems), len(done))
-        if len(done) < len(problems):
+        try:
+            if len(done) < len(problems):
+                self._hold(problems, speakers, model, log, task)
+            self.context.check()
+            refuse_failures(log)
+            if publish:
+                log.finish()
+            return by_problem(log.records())
+        finally:
+            log.close()
 
-            def record(debate: Debate, timing: Timing) -> None:
-                log.append(debate, timing)
-                task.advance(1)
+    def _hold(
+        self, problems: Sequence[Problem], speakers: Society, model: Model, log: DebateLog, task: Task
+    ) -> None:
+        """Ask what is not answered yet; what an engine's failure left open goes to a new engine."""
 
-            hold(
-                problems,
-                speakers,
-                self._open(model),
-                record,
-                stop=self.context.stop,
-                done=done,
-                stage="evaluate",
-            )
-        self.context.check()
-        if publish:
-            log.finish()
-        answered = by_problem(log.records())
-        log.close()
-        return answered
+        def record(debate: Debate, timing: Timing) -> None:
+            log.append(debate, timing)
+            task.advance(int(debate.error is None))
+
+        stop = self.context.stop
+        for _ in range(PASSES):
+            done = {problem for problem, seed in log.done if seed == speakers.seed}
+            hold(problems, speakers, self._open(model), record, stop=stop, done=done, stage="evaluate")
+            if stop.is_set() or not passing(log):
+                break
+            self.close()  # an engine that failed stays failed
 
     def _latency(self, name: str, speakers: Society, model: Model) -> tuple[float, ...]:
-        """Time one problem after another; validation problems, so that test is not asked again."""
+        """Time one problem after another; validation problems, so that test is not asked again.
+
+        A problem alone has no other to take shuffled peers from: it is shown its own.
+
+        Raises:
+            ArkloomError: The engine failed; a failure is no time.
+        """
         path = self.outputs.scratch / "latency" / f"{name}.json"
         if path.exists():
             return tuple(json.loads(path.read_text()))
         asked = [*self.validation, *self.test][: self.config.evaluate.latency_problems]
-        seconds = []
+        speakers = replace(speakers, peers="shown") if speakers.peers == "shuffled" else speakers
+        seconds: list[float] = []
         for problem in asked:
             start = time.perf_counter()
-            hold([problem], speakers, self._open(model), lambda *_: None, stage="evaluate")
+            hold([problem], speakers, self._open(model), _must_answer, stage="evaluate")
             seconds.append(time.perf_counter() - start)
             self.context.check()
         write_atomic(path, json.dumps(seconds))
@@ -171,6 +187,11 @@ class Player:
             self.close()
             self._engine, self._opened = open_engine(self.config, model.source), model
         return self._engine
+
+
+def _must_answer(debate: Debate, _: Timing) -> None:
+    if debate.error is not None and not lasting(debate):
+        raise ArkloomError(debate.error.message, mend="Run the same command to go on")
 
 
 def _reference(model: Model) -> ModelRef:

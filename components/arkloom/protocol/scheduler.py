@@ -168,7 +168,8 @@ class _Floor:
         society = self._society
         try:
             if others.error is not None:
-                raise ArkloomError("the debate that lends its answers failed", where=others.id[:12])
+                kind = BadInputError if others.error.type == BadInputError.__name__ else ArkloomError
+                raise kind("the debate that lends its answers failed", where=others.id[:12])
             spoken = await self._ask(talk, society.agents, others)
             turns, round_ = await judge(spoken, talk.problem)
         except ArkloomError as error:
