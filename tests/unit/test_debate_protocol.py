@@ -214,6 +214,15 @@ def test_soloists_answer_the_students_prompt() -> None:
     assert (debate.seed, debate.protocol, len(debate.rounds)) == (11, "vote", 1)
 
 
+def test_soloists_draw_as_they_are_told() -> None:
+    config, model = load("smoke"), ModelRef(name="m")
+    alone = soloists(config, model, 1, 0.0, 0)
+    crowd = soloists(config, model, 1, 0.0, 0, top_p=0.9, max_tokens=7)
+    assert alone.sampling == Sampling(config.evaluate.max_tokens, 0.0, 1.0)
+    assert crowd.sampling == Sampling(7, 0.0, 0.9)
+    assert alone.config_digest != crowd.config_digest
+
+
 def test_each_agent_may_have_an_engine_of_its_own() -> None:
     rules = small(agents=2, rounds=1)
     agents = tuple(agent.model_copy(update={"model": f"m{agent.id}"}) for agent in rules.agents)

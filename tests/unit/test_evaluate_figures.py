@@ -155,15 +155,26 @@ def test_an_arms_line() -> None:
 @pytest.mark.parametrize(
     ("students", "best"),
     [
-        ({"rsft": ([True, False], 10), "rft": ([True, True], 90)}, "rft"),
-        ({"rsft": ([True, True], 40), "rft": ([True, True], 30)}, "rft"),
-        ({"rsft": ([True, True], 30), "rft": ([True, True], 30)}, "rsft"),
+        ({"rsft": ([True, False], 10), "rsft_uncut": ([True, True], 90)}, "rsft_uncut"),
+        ({"rsft": ([True, True], 40), "rsft_uncut": ([True, True], 30)}, "rsft_uncut"),
+        ({"rsft": ([True, True], 30), "rsft_uncut": ([True, True], 30)}, "rsft"),
+        ({"rft": ([True, True], 10), "rsft": ([False, True], 90), "rft_self": ([True, True], 5)}, "rsft"),
+        ({"rft": ([False, True], 10), "rft_self": ([True, True], 90)}, "rft_self"),
     ],
-    ids=["validation decides", "a tie goes to fewer tokens", "then to the first"],
+    ids=[
+        "validation decides",
+        "a tie goes to fewer tokens",
+        "then to the first",
+        "never a control",
+        "unless there is no other",
+    ],
 )
 def test_best_arm_is_chosen_on_validation(students: dict[str, tuple[list[bool], int]], best: str) -> None:
-    misleading = {"rsft": [True] * 3, "rft": [False] * 3}  # what test says plays no part
-    arms = {name: played(misleading[name], 10, answers(*given)) for name, given in students.items()}
+    misleading = {"rsft": [True] * 3}  # what test says plays no part
+    arms = {
+        name: played(misleading.get(name, [False] * 3), 10, answers(*given))
+        for name, given in students.items()
+    }
     assert best_arm(arms) == (best, None)
 
 

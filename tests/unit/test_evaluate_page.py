@@ -62,6 +62,10 @@ def test_a_gain_that_cannot_be_told_says_why(told: dict[str, Any]) -> None:
     assert "keeps 1" not in words(render(told))
 
 
+def test_a_control_is_not_called_the_student(told: dict[str, Any]) -> None:
+    assert sentence(told | {"best_arm": "rft"}).startswith("The control rft keeps ")
+
+
 def test_no_student_is_said_and_nothing_is_invented(told: dict[str, Any]) -> None:
     told |= {"best_arm": None, "best_arm_reason": "no student arm", "gain_recovered": None}
     assert sentence(told) == "No student to report on: no student arm."

@@ -247,6 +247,14 @@ def test_an_engine_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     assert report["arms"]["base"]["no_answer"] == 0.0
 
 
+def test_the_vote_speaks_as_long_as_the_debate(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "debate.max_tokens=1", "evaluate.max_tokens=50", "evaluate.vote_cap=3")
+    (tmp_path / "script.json").write_text('[{"match": "", "answers": ["one two three"]}]')
+    arms = report_of(bench.run(bench.usual()))["arms"]
+    assert arms["base"]["tokens_per_problem"] == 3
+    assert arms["vote"]["tokens_per_problem"] <= 3  # three votes at most, of one token each
+
+
 def test_shuffled_peers_are_evaluated(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "debate.peers=shuffled")
     report = report_of(bench.run(bench.usual()))

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from arkloom.evaluate import drawings
 from arkloom.evaluate.arms import BASE, DEBATE, VOTE
+from arkloom.evaluate.comparisons import CONTROL
 from arkloom.records import Debate
 from arkloom.reports.blocks import (
     Bar,
@@ -113,19 +114,26 @@ def headline(report: Mapping[str, Any]) -> Markup:
     if best is None:
         reason = report.get("best_arm_reason") or "no student was evaluated"
         return Markup("No student to report on: {}.").format(reason)
+    subject = f"The control {best}" if best.startswith(CONTROL) else "The student"
     if recovered is None:
         arm = (report.get("arms") or {}).get(best)
         right = Markup(" answers {} of the problems right").format(percent(arm["accuracy"])) if arm else ""
         reason = report.get("gain_recovered_reason") or "the report does not say why"
-        return Markup("The student{}; what it keeps of the debate’s gain cannot be told: {}.").format(
-            right, reason
+        return Markup("{}{}; what it keeps of the debate’s gain cannot be told: {}.").format(
+            subject, right, reason
         )
     bounds = report.get("gain_recovered_ci95")
     sure = Markup(" <small>{}</small>").format(percent_interval(bounds)) if bounds else ""
     cost = Markup(" at <em>{}</em> of its tokens").format(_share(ratio)) if ratio is not None else ""
-    return Markup("The student keeps <em>{}</em>{} of the debate’s gain{}.").format(
-        percent(recovered), sure, cost
+    return Markup("{} keeps <em>{}</em>{} of the debate’s gain{}.").format(
+        subject, percent(recovered), sure, cost
     )
+
+
+def _choice(best: str) -> str:
+    alone = best.startswith(CONTROL)
+    among = "the controls: the debate taught no student" if alone else "the debate’s students"
+    return f"chosen on the validation problems among {among}"
 
 
 def _share(value: float) -> str:
@@ -317,7 +325,7 @@ def _method(report: Mapping[str, Any]) -> list[Block]:
             ("test problems", f"{listing([quantity(n) for n in sizes])}, never seen in training or choice")
         )
     if report.get("best_arm"):
-        pairs.append(("best student", f"{report['best_arm']}, chosen on the validation problems"))
+        pairs.append(("best student", f"{report['best_arm']}, {_choice(report['best_arm'])}"))
     seeds = {int((arm.get("sampled") or {}).get("seeds") or 0) for arm in arms.values()} - {0}
     if seeds:
         pairs.append(("sampled runs", f"{listing([str(n) for n in sorted(seeds)])} seeds an arm"))

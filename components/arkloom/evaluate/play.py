@@ -90,9 +90,16 @@ class Player:
         )
 
     def vote(self, arm: str, model: Model, voices: int) -> Played:
-        """Self-consistency: the majority of independent answers at the debate's temperature."""
+        """Self-consistency: the majority of independent answers, drawn as the debate draws its own."""
+        rules = self.config.debate
         crowd = soloists(
-            self.config, _reference(model), voices, self.config.debate.temperature, self.config.seed
+            self.config,
+            _reference(model),
+            voices,
+            rules.temperature,
+            self.config.seed,
+            top_p=rules.top_p,
+            max_tokens=rules.max_tokens,
         )
         log = f"{model.digest[:16]}-vote-{voices}"
         debates = self._answers(arm, log, self.test, crowd, model)

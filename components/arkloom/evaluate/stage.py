@@ -105,7 +105,7 @@ def _metrics(report: Mapping[str, object]) -> dict[str, object]:
 
 STAGE = Stage(
     name="evaluate",
-    schema=1,
+    schema=2,
     sections=("seed", "evaluate", "prompts", "debate", "models.teacher", "models.student"),
     inputs=("problems", "debates?", "rows?", "*"),
     run=run,

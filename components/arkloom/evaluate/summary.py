@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from arkloom.evaluate.comparisons import CONTROL
 from arkloom.evaluate.play import Played
 from arkloom.stats import wilson
 
@@ -39,7 +40,9 @@ def summarise(played: Played) -> dict[str, Any]:
 
 
 def best_arm(students: Mapping[str, Played]) -> tuple[str | None, str | None]:
-    """The student with the best greedy accuracy on validation; ties go to fewer tokens.
+    """The debate's student with the best greedy accuracy on validation; ties go to fewer tokens.
+
+    The headline speaks of it, so a control (taught by sampling) is chosen only where all students are.
 
     Returns:
         (arm, None), or (None, reason). Test plays no part in the choice.
@@ -47,8 +50,8 @@ def best_arm(students: Mapping[str, Played]) -> tuple[str | None, str | None]:
     if not students:
         return None, "no student arm"
     ranked = {}
-    for name, played in students.items():
-        answers = played.validation
+    for name in [arm for arm in students if not arm.startswith(CONTROL)] or students:
+        answers = students[name].validation
         if answers is None or not answers.scores:
             return None, "no validation problems to choose on"
         ranked[name] = (-float(answers.correct.mean()), float(answers.completion_tokens.mean()))

@@ -86,23 +86,35 @@ def society(config: RunConfig, role: Literal["teacher", "student"] = "teacher") 
     )
 
 
-def soloists(config: RunConfig, model: ModelRef, n: int, temperature: float, seed: int) -> Society:
+def soloists(
+    config: RunConfig,
+    model: ModelRef,
+    n: int,
+    temperature: float,
+    seed: int,
+    *,
+    top_p: float = 1.0,
+    max_tokens: int | None = None,
+) -> Society:
     """One neutral model answering n times, independently: n = 1 at temperature 0 is its greedy answer.
 
     Args:
-        config: Sections ``prompts`` and ``evaluate`` (``max_tokens``) count.
+        config: Section ``prompts`` counts, and ``evaluate.max_tokens`` where none is given here.
         model: The weights, as records name them.
         n: Answers a problem; their vote is self-consistency.
         temperature: 0 is greedy.
         seed: Seed of this set of answers.
+        top_p: Share of the probability that is drawn from.
+        max_tokens: Tokens of an answer at most.
     """
     agents = tuple(Agent(id=index, model=model.name, adapter=model.adapter) for index in range(n))
-    sampling = Sampling(config.evaluate.max_tokens, temperature)
+    sampling = Sampling(config.evaluate.max_tokens if max_tokens is None else max_tokens, temperature, top_p)
     identity = [
         config.part("prompts"),
         model.model_dump(mode="json"),
         n,
         temperature,
+        top_p,
         sampling.max_tokens,
         seed,
     ]
