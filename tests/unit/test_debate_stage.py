@@ -13,7 +13,7 @@ from arkloom import config as configs
 from arkloom.debate.stage import STAGE
 from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.jsonl import write_records
-from arkloom.protocol import read_debates
+from arkloom.protocol import read_debates, society
 from arkloom.records import Problem
 from arkloom.stage import Context, execute
 from arkloom.store import Manifest, open_store
@@ -78,6 +78,34 @@ def test_debates_and_figures(bench: Bench) -> None:
 def test_the_same_work_is_found(bench: Bench) -> None:
     parent = bench.problems(problems(3))
     assert bench.run(problems=parent) == bench.run(problems=parent)
+
+
+@pytest.mark.parametrize(
+    ("given", "changed", "same"),
+    [
+        ([], "models.student.name=other", True),
+        ([], "models.teacher.name=other", False),
+        ([], "debate.peers=none", False),
+        (["debate.protocol=vote"], "models.student.name=other", True),
+        (["debate.protocol=vote"], "models.teacher.name=other", False),
+        (["debate.protocol=vote"], "debate.rounds=7", True),
+        (["debate.protocol=vote"], "debate.personas=[p9]", False),
+        (["debate.protocol=vote"], "debate.split=test", False),
+        (["debate.protocol=vote", "debate.voices=student"], "models.teacher.name=other", True),
+        (["debate.protocol=vote", "debate.voices=student"], "models.student.name=other", False),
+        (["debate.protocol=vote", "debate.voices=student"], "debate.personas=[p9]", True),
+        (["debate.protocol=vote", "debate.voices=student"], "debate.max_tokens=9", False),
+    ],
+)
+def test_the_key_follows_who_speaks_and_the_rules_in_use(
+    bench: Bench, given: list[str], changed: str, same: bool
+) -> None:
+    parents = {"problems": bench.problems(problems(2))}
+    before, after = (configs.load("smoke", None, [*given, *more]) for more in ([], [changed]))
+    assert (STAGE.key(before, parents) == STAGE.key(after, parents)) is same
+    role = before.debate.voices
+    if same:  # what the records say of their settings follows the key
+        assert society(before, role).config_digest == society(after, role).config_digest
 
 
 def test_one_round_gains_nothing(bench: Bench) -> None:

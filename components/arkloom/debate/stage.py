@@ -22,6 +22,7 @@ from arkloom.protocol import (
     passing,
     read_debates,
     refuse_failures,
+    sections,
     society,
 )
 from arkloom.records import Debate, Problem
@@ -112,7 +113,7 @@ def _problems(file: Path) -> Iterator[Problem]:
 STAGE = Stage(
     name="debate",
     schema=1,
-    sections=("seed", "prompts", "debate", "models.teacher", "models.student"),
+    sections=sections,
     inputs=("problems", "budget?"),
     run=run,
 )

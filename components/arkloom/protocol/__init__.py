@@ -3,7 +3,7 @@
 from arkloom.protocol.failures import PASSES, lasting, passing, refuse_failures
 from arkloom.protocol.log import DebateLog, Timing, TurnTiming, read_debates
 from arkloom.protocol.scheduler import hold
-from arkloom.protocol.society import Society, society, soloists
+from arkloom.protocol.society import Society, sections, society, soloists
 
 __all__ = [
     "PASSES",
@@ -16,6 +16,7 @@ __all__ = [
     "passing",
     "read_debates",
     "refuse_failures",
+    "sections",
     "society",
     "soloists",
 ]

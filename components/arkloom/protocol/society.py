@@ -13,6 +13,7 @@ from arkloom.prompts.prompts import Prompts
 from arkloom.records import Agent, ModelRef, Protocol
 
 Peers = Literal["shown", "none", "shuffled"]
+Role = Literal["teacher", "student"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,25 @@ class Society:
     draws: int = 1024
 
 
-def society(config: RunConfig, role: Literal["teacher", "student"] = "teacher") -> Society:
+def sections(config: RunConfig) -> tuple[str, ...]:
+    """Parts of the configuration that the debates of ``config.debate`` depend on, for their key.
+
+    A debate is the teachers' own, so another student does not repeat it; a vote has one round, and no
+    rule for more.
+    """
+    rules = config.debate
+    if rules.protocol != "vote":
+        return ("seed", "prompts", "debate", "models.teacher")
+    named = (f"debate.{rule}" for rule in ("split", "voices", *_vote_rules(rules.voices)))
+    return ("seed", "prompts", *named, f"models.{rules.voices}")
+
+
+def _vote_rules(role: Role) -> tuple[str, ...]:
+    common = ("protocol", "agents", "temperature", "top_p", "max_tokens", "stop_on_consensus")
+    return (*common, "personas") if role == "teacher" else common
+
+
+def society(config: RunConfig, role: Role = "teacher") -> Society:
     """The society that ``config.debate`` describes.
 
     Args:
@@ -70,6 +89,8 @@ def society(config: RunConfig, role: Literal["teacher", "student"] = "teacher") 
         for index in range(rules.agents)
     )
     settings = {**config.part("debate"), "split": None}
+    if rules.protocol == "vote":
+        settings = {rule: settings[rule] for rule in _vote_rules(role)}
     identity = [config.seed, config.part("prompts"), settings, config.part(f"models.{role}")]
     return Society(
         agents=agents,
