@@ -32,7 +32,6 @@ class ModelConfig(Section):
     """A language model: ``tiny`` (shipped with Arkloom) or a folder; hub names are not resolved yet."""
 
     name: str = "tiny"
-    revision: str | None = None
     adapter: str | None = None
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
 

@@ -98,7 +98,7 @@ def society(config: RunConfig, role: Role = "teacher") -> Society:
         sampling=Sampling(rules.max_tokens, rules.temperature, rules.top_p),
         prompts=Prompts(config.prompts.profile, config.prompts.layout),
         peer_token_cap=config.prompts.peer_token_cap,
-        models=(ModelRef(name=model.name, revision=model.revision, adapter=model.adapter),),
+        models=(ModelRef(name=model.name, adapter=model.adapter),),
         config_digest=digest(identity),
         protocol=rules.protocol,
         stop_on_consensus=rules.stop_on_consensus,

@@ -179,9 +179,7 @@ def _arguments(recipe: Recipe, plan: Schedule, scratch: Path) -> TrainingArgumen
         per_device_train_batch_size=1,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(
-            plan.steps * recipe.warmup_ratio
-        ),
+        warmup_steps=int(plan.steps * recipe.warmup_ratio),
         weight_decay=recipe.weight_decay,
         save_steps=recipe.checkpoint_steps,
         save_total_limit=2,
