@@ -90,7 +90,7 @@ def check(model_dir: Path | None = None, problems: int = 500, seed: int = 11) ->
         BadInputError: ``model_dir`` holds no model, or no problem is asked for.
     """
     if problems < 1:
-        raise BadInputError(f"{problems} problems", mend="Give at least 1.")
+        raise BadInputError(f"{problems} problems", mend="Give at least 1")
     speaker = Speaker(model_dir or weights(), seed=seed, temperature=TEMPERATURE)
     random = Random(f"check/{seed}")  # noqa: S311  (no secret)
     drawn = distinct_problems(problems, random)
