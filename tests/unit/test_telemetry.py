@@ -154,8 +154,10 @@ def test_events_never_kill_the_work_and_go_on_when_there_is_room(tmp_path: Path)
     assert len(told(path)) < 11, "the limit was not reached, so nothing was shown"
 
 
-def test_events_without_a_file_are_dropped() -> None:
+def test_events_without_a_file_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     Events().emit("progress")
+    assert not list(tmp_path.iterdir())
 
 
 def metric_calls(path: Path) -> list[str]:
