@@ -102,11 +102,11 @@ def test_the_shipped_weights_are_small():
 def test_the_shipped_society_passes_the_causal_check():
     """Small numbers of problems, so the limits leave room for chance; the full check is a command."""
     found = check(weights(), problems=30, seed=5)
-    assert 0.2 <= found["base"] <= 0.7
+    assert 0.25 <= found["base"] <= 0.65
     assert min(found["well_formed"].values()) >= 0.9
     for shown in found["layouts"].values():
         assert shown["right"] >= shown["alone"] + 0.3
-        assert shown["other_problems"] <= shown["alone"] + 0.1
+        assert shown["other_problems"] <= shown["alone"] + 0.05
         assert shown["debate"]["vote"][-1] >= found["base"] + 0.25
         for told in shown["lies"].values():
             assert told["accuracy"] <= shown["alone"]
