@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -111,7 +112,6 @@ def train(out: Path, recipe: Recipe | None = None, *, threads: int | None = None
             raise BadInputError(f"{steps} steps", mend=f"Give a positive multiple of {2 * BLOCK}.")
     if threads:
         torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     torch.manual_seed(recipe.seed)
     words = tokenizer.build(CONTEXT_LENGTH)
     model = LlamaForCausalLM(model_config(len(words), words.pad_token_id, words.eos_token_id))
@@ -122,11 +122,21 @@ def train(out: Path, recipe: Recipe | None = None, *, threads: int | None = None
     )
     run = _Run(out, recipe, words, model, optimiser)
     start = _resume(run)
-    with _progress() as progress:
+    with _no_denormals(), _progress() as progress:
         _loop(run, start, progress)
     save(model, words, out)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
     return out
+
+
+@contextmanager
+def _no_denormals() -> Iterator[None]:
+    """Rounds denormal numbers to 0, which are slow on CPUs; only here: it changes the whole process."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _progress() -> Progress:
