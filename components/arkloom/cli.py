@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -114,6 +115,7 @@ def _config(options: argparse.Namespace) -> int:
 def _tiny_train(options: argparse.Namespace) -> int:
     from arkloom.tiny.train import Recipe, train  # noqa: PLC0415 - loads torch
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)  # pace and ETA in a log
     default = Recipe()
     steps, seed = options.steps or default.steps, default.seed if options.seed is None else options.seed
     print(train(options.out, replace(default, steps=steps, seed=seed)))
@@ -198,7 +200,7 @@ def _add_looking(
 def _add_tiny(commands: _Commands) -> None:
     tiny = commands.add_parser("tiny", help="the tiny society: train it from scratch, or check its causes")
     parts = tiny.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    train = parts.add_parser("train", help="pre-train the tiny model from scratch, seeded (some 20 minutes)")
+    train = parts.add_parser("train", help="pre-train the tiny model from scratch, seeded (some 35 minutes)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     train.add_argument("--steps", type=int, help="optimiser steps (default: those of the shipped weights)")
     train.add_argument("--seed", type=int, help="default: that of the shipped weights")

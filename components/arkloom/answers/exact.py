@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from arkloom.answers.latex import plain
 
@@ -60,8 +61,11 @@ def exact(text: str) -> Exact | None:
     >>> exact("-$1,234.50").value
     Fraction(-2469, 2)
     """
-    if len(text) > MAX_LENGTH:
-        return None
+    return _read(text) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=4096)  # a turn's answer is read several times: for its key, its class and its grade
+def _read(text: str) -> Exact | None:
     if _USUAL.fullmatch(text):  # most answers by far: no need to look for anything else
         return Exact(Fraction(text))
     body = plain(text)
