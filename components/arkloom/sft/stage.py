@@ -1,4 +1,4 @@
-"""The stage: rows and a model in, a trained student out (RSFT, AgentArk, arXiv 2602.03955)."""
+"""The stage: rows and a model in, a trained student out (RSFT and DA, AgentArk, arXiv 2602.03955)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from transformers.utils import logging
 
 from arkloom.config import RunConfig
 from arkloom.engines.models import model_folder
-from arkloom.sft.rows import ROWS, Rows, cut, read_rows
+from arkloom.sft.rows import FILES, ROWS, Rows, cut, read_rows
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
 from arkloom.training.card import card
-from arkloom.training.loss import rsft
+from arkloom.training.loss import da, rsft
 from arkloom.training.packing import schedule
 from arkloom.training.student import Student, adapt, load
 from arkloom.training.trainer import Recipe, train
 
 KIND = "model"
 _CURVE = 6  # digits kept of a loss in training.json
+_TAUGHT = {
+    "rsft": "one reasoning trace a problem, each written as one agent's own solution",
+    "da": "several different ways to solve a problem, every problem weighing the same",
+    "answer": "answers alone, without reasoning",
+}
 
 
 def run(
@@ -43,7 +48,9 @@ def run(
     _quieten(config)
     folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
     student = load(folder)
-    found = read_rows(inputs["rows"].file(ROWS), student.tokenizer, config.sft.max_tokens)
+    objective = config.sft.objective
+    path = inputs["rows"].file(FILES[objective])
+    found = read_rows(path, student.tokenizer, config.sft.max_tokens, objective)
     partner = _partner(config, inputs.get("match"), student)
     if partner is not None and not config.sft.match and len(found) <= partner:
         return StageReport(
@@ -57,13 +64,14 @@ def run(
         return StageReport(kind=KIND, absent=_why_none(found, config))
     curve = _train(config, student, rows, outputs, context)
     metrics = {
+        "objective": objective,
         **rows.counts,
         "rows_before": len(found),
         "too_long": found.too_long,
         "steps": len(curve),
         "loss_first": curve[0]["loss"],
         "loss_last": curve[-1]["loss"],
-    }
+    } | _precision(inputs["rows"])
     student.save(outputs.folder)
     training = {**metrics, "settings": config.part("sft"), "curve": curve}
     (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
@@ -73,7 +81,7 @@ def run(
 
 STAGE = Stage(
     name="sft",
-    schema=1,
+    schema=2,
     sections=("seed", "models.student", "sft"),
     inputs=("rows", "match?", "start?"),
     run=run,
@@ -94,12 +102,19 @@ def _partner(config: RunConfig, partner: Artifact | None, student: Student) -> i
     return len(read_rows(partner.file(ROWS), student.tokenizer, config.sft.max_tokens))
 
 
+def _precision(rows: Artifact) -> dict[str, float]:
+    """How often the labels behind the rows were right, where they were not the gold and it is known."""
+    told = rows.manifest.metrics.get("pseudo_label_precision")
+    return {} if told is None else {"pseudo_label_precision": told}
+
+
 def _why_none(found: Rows, config: RunConfig) -> str:
     if found.examples:
         return "the partner has no rows to match"
     if found.too_long:
         return f"all {found.too_long} rows are longer than sft.max_tokens ({config.sft.max_tokens})"
-    return "no rows to learn from"
+    few = config.sft.objective == "da"
+    return "no problem has two right traces to tell apart" if few else "no rows to learn from"
 
 
 def _train(
@@ -125,7 +140,10 @@ def _train(
         device=config.runtime.device,
         autocast=student.computed(config.models.student.dtype) != torch.float32,
     )
-    weighted = [rsft(example, settings.answer_weight) for example in rows.examples]
+    weighted = [
+        da(example) if settings.objective == "da" else rsft(example, settings.answer_weight)
+        for example in rows.examples
+    ]
     curve = train(student.model, weighted, plan, student.layout, recipe, outputs.scratch, context)
     return [{name: round(value, _CURVE) for name, value in point.items()} for point in curve]
 
@@ -138,8 +156,8 @@ def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, 
     return card(
         title=f"Student of {base}",
         base=base,
-        summary="Trained by Arkloom on reasoning traces of a debate, each written as one agent's own "
-        "solution. Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
+        summary=f"Trained by Arkloom on a debate: {_TAUGHT[config.sft.objective]}. "
+        "Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
         facts={
             "Training": metrics,
             "Settings": config.part("sft") | {"seed": config.seed},
