@@ -284,26 +284,18 @@ def presets() -> list[str]:
 def load(preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a configuration: defaults, then ``preset``, then ``file``, then ``a.b=c`` overrides.
 
+    A preset or a file may begin with ``extends: PRESET``: that preset comes before it.
+
     Raises:
         BadInputError: Unknown preset or key, unreadable file, wrong type; names the nearest key.
     """
-    layers: list[Mapping[str, Any]] = []
-    if preset is not None:
-        if preset not in presets():
-            raise BadInputError(
-                f"no preset {preset!r}{_nearest(preset, presets())}", mend=f"Known: {', '.join(presets())}"
-            )
-        layers.append(
-            _read(
-                importlib.resources.files("arkloom.presets").joinpath(f"{preset}.yaml").read_bytes(), preset
-            )
-        )
+    layers = [] if preset is None else _preset(preset)
     if file is not None:
         try:
-            layers.append(_read(file.read_bytes(), str(file)))
+            layers += _layers(_read(file.read_bytes(), str(file)), str(file))
         except OSError as error:
             raise BadInputError(f"cannot read the config ({error.strerror})", where=str(file)) from error
-    layers.extend(map(parse_assignment, overrides))
+    layers += map(parse_assignment, overrides)
     return build(_merge({}, *layers))
 
 
@@ -332,6 +324,20 @@ def parse_assignment(text: str) -> dict[str, Any]:
     for name in reversed(path.strip().split(".")):
         tree = {name: tree}
     return dict(tree)
+
+
+def _preset(name: Any, where: str = "") -> list[Mapping[str, Any]]:
+    if name not in presets():
+        near, known = _nearest(str(name), presets()), f"Known: {', '.join(presets())}"
+        raise BadInputError(f"no preset {name!r}{near}", where=where, mend=known)
+    content = importlib.resources.files("arkloom.presets").joinpath(f"{name}.yaml").read_bytes()
+    return _layers(_read(content, name), name)
+
+
+def _layers(tree: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    """A file's own layer, after those of the preset that it extends."""
+    own = {name: value for name, value in tree.items() if name != "extends"}
+    return [*(_preset(tree["extends"], f"{where}, extends") if "extends" in tree else []), own]
 
 
 def _read(content: bytes, where: str) -> Mapping[str, Any]:
