@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,15 @@ def row(number: int) -> TrainingRow:
     )
 
 
-def rows_artifact(root: Path, rows: list[TrainingRow], key: str = "a" * 64) -> str:
-    """Publish rows as the filter would; returns the artifact's uri."""
+def rows_artifact(
+    root: Path,
+    rows: list[TrainingRow],
+    key: str = "a" * 64,
+    ways: Sequence[TrainingRow] = (),
+    precision: float | None = None,
+) -> str:
+    """Publish rows (and ``da`` rows) as the filter would; returns the artifact's uri."""
     workspace = LocalStore(root).workspace("filter", key)
     write_records(workspace.folder / "rsft.jsonl", rows)
-    return workspace.publish("rows", parents={}, metrics={}).uri
+    write_records(workspace.folder / "da.jsonl", ways)
+    return workspace.publish("rows", parents={}, metrics={"pseudo_label_precision": precision}).uri

@@ -48,6 +48,8 @@ def records(root: Path) -> dict[str, str]:
         elif node == "evaluate":
             lines = artifact.file("scores.jsonl").read_text().splitlines()
             found[node] = digest_rows([json.loads(line) for line in lines], ("problem_id", "arm", "seed"))
+        elif node == "gate":
+            found[node] = artifact.file("gate.json").read_text()
         else:
             found[node] = json.dumps(
                 sorted(
