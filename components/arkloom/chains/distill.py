@@ -64,21 +64,22 @@ TRAINED = {
 _FILTERED = {"problems": "prepare"}
 _SAMPLED = {"problems": "prepare", "budget": "debate"}
 _VALIDATION = ("filter.split=validation", "filter.label_free=false")
+# Where several nodes could start, the first declared does: the longest way to the end comes first.
 SOURCES = (
     Node("prepare", "prepare"),
     Node("debate", "debate", {"problems": "prepare"}),
     Node("filter", "filter", {"debates": "debate", **_FILTERED}),
-    Node("filter-free", "filter", {"debates": "debate", **_FILTERED}, ("filter.label_free=true",)),
-    Node("debate-rft", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=teacher")),
-    Node("filter-rft", "filter", {"debates": "debate-rft", **_FILTERED}),
-    Node("filter-rft-free", "filter", {"debates": "debate-rft", **_FILTERED}, ("filter.label_free=true",)),
-    Node("debate-rft-self", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=student")),
-    Node("filter-rft-self", "filter", {"debates": "debate-rft-self", **_FILTERED}),
     Node("debate-validation", "debate", {"problems": "prepare"}, ("debate.split=validation",)),
     Node("filter-validation", "filter", {"debates": "debate-validation", **_FILTERED}, _VALIDATION),
     Node("label", "label", {"rows": "filter"}),
     Node("label-validation", "label", {"rows": "filter-validation"}),
     Node("prm", "prm", {"steps": "label", "validation": "label-validation", "problems": "prepare"}),
+    Node("debate-rft", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=teacher")),
+    Node("filter-rft", "filter", {"debates": "debate-rft", **_FILTERED}),
+    Node("filter-free", "filter", {"debates": "debate", **_FILTERED}, ("filter.label_free=true",)),
+    Node("filter-rft-free", "filter", {"debates": "debate-rft", **_FILTERED}, ("filter.label_free=true",)),
+    Node("debate-rft-self", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=student")),
+    Node("filter-rft-self", "filter", {"debates": "debate-rft-self", **_FILTERED}),
 )
 
 
@@ -92,6 +93,7 @@ def distill(config: RunConfig) -> Chain:
     students = [arm for arm in arms if arm not in PLAYED]
     trained = [stack for arm in students for stack in _stacks(arm)]
     nodes = list({node.name: node for node in (_trained(arm, arms) for arm in trained)}.values())
+    nodes.sort(key=lambda node: node.stage != "grpo")  # the longest trainings first
     inputs = {"problems": "prepare", "debates": "debate", "rows": "filter"}
     inputs |= {arm: node_of(arm) for arm in students}
     if any("prm" in node.inputs for node in nodes):
