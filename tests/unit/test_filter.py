@@ -338,7 +338,7 @@ def run_stage(tmp_path: Path, records: Sequence[Debate], config: RunConfig) -> t
     write_records(prepared.folder / "test.jsonl", [held])
     write_records(prepared.folder / "validation.jsonl", [])
     known = Problem(**{**records[0].problem().model_dump(by_alias=True), "meta": {"level": 3}})
-    write_records(prepared.folder / "train.jsonl", [known])
+    write_records(prepared.folder / f"{known.split}.jsonl", [known])
     problems = prepared.publish("problems", parents={}, metrics={})
     debated = store.workspace("debate", "1" * 8)
     write_records(debated.folder / "debates-00000.jsonl", records)
@@ -368,6 +368,24 @@ def test_the_stage_writes_rows_that_lead_back_to_their_turns(tmp_path: Path) -> 
     assert manifest.metrics["rows"] == report["rows"]["rsft"] == 2
     assert report["evaluation_questions"] == 1
     assert "What the filter kept" in artifact.file("report.html").read_text()
+
+
+def test_the_validation_split_is_held_against_test_alone(tmp_path: Path) -> None:
+    """Its own problems are no evaluation set to itself; debates of the training split do not count."""
+    said = [[WRONG, RIGHT, OTHER, RIGHT], [RIGHT, RIGHT, OTHER, "#### 3"]]
+    records = [debate(ASKED, "16", said, split="validation"), debate("1+1", "2", [["1+1=2\n#### 2", "?"]])]
+    store, manifest = run_stage(tmp_path, records, load("smoke", overrides=["filter.split=validation"]))
+    artifact = store.open(manifest.uri)
+    rows = list(read_records(artifact.file("prm.jsonl"), StepRow))
+    assert {row.correct for row in rows} == {True, False}
+    assert {row.source.debate for row in rows} == {records[0].id}
+    report = json.loads(artifact.file("report.json").read_text())
+    assert (report["evaluation_questions"], report["turns"]["evaluation_split"]) == (1, 1)
+    (prompt,) = read_records(artifact.file("prompts.jsonl"), PromptRow)
+    assert prompt.problem.meta == {"level": 3}
+    contaminated = tmp_path / "other"
+    _, refused = run_stage(contaminated, [records[0]], load("smoke"))
+    assert refused.absent, "as training rows they would be contamination"
 
 
 def test_a_log_with_nothing_to_learn_is_absent_with_its_reasons(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from arkloom.store import Artifact, Workspace
 from arkloom.telemetry.metrics import FILTER_KEPT, FILTER_REJECTED
 from arkloom.traces.importers import read_log
 
-EVALUATION = ("test.jsonl", "validation.jsonl")
+EVALUATION = ("test", "validation")  # splits that no row may overlap with, but for the debated one
 OUTPUTS = ("rsft", "da", "prm", "prompts")
 
 
@@ -32,13 +32,9 @@ def run(
         if parent.absent is not None:
             return StageReport(kind="rows", absent=f"no debates: {parent.absent}")
     evaluation = [
-        problem
-        for name in EVALUATION
-        if (problems.folder / name).exists()
-        for problem in read_records(problems.folder / name, Problem)
+        problem for name in EVALUATION if name != config.filter.split for problem in _problems(problems, name)
     ]
-    training = problems.folder / "train.jsonl"
-    known = {problem.id: problem for problem in read_records(training, Problem)} if training.exists() else {}
+    known = {problem.id: problem for problem in _problems(problems, config.filter.split)}
     report = filter_log(
         debates.folder, outputs.folder, config, evaluation=evaluation, problems=known, context=context
     )
@@ -46,6 +42,11 @@ def run(
     if report["rows"]["rsft"] == 0:
         return StageReport(kind="rows", absent=_nothing(report))
     return StageReport(kind="rows", metrics=_metrics(report))
+
+
+def _problems(source: Artifact, split: str) -> Iterator[Problem]:
+    path = source.folder / f"{split}.jsonl"
+    return read_records(path, Problem) if path.exists() else iter(())
 
 
 def filter_log(
@@ -65,7 +66,7 @@ def filter_log(
         out: Folder that gets ``rsft``, ``da``, ``prm`` and ``prompts`` ``.jsonl`` and the report.
         config: Sections ``filter`` and ``prompts`` count.
         evaluation: Problems that no row may overlap with.
-        problems: Training problems by id, where they are at hand.
+        problems: Problems of the debated split by id, where they are at hand.
         context: For progress, and to stop early.
         format_name: Format of the log; recognised where it is None.
 
