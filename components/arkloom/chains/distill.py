@@ -93,7 +93,8 @@ def distill(config: RunConfig) -> Chain:
     students = [arm for arm in arms if arm not in PLAYED]
     trained = [stack for arm in students for stack in _stacks(arm)]
     nodes = list({node.name: node for node in (_trained(arm, arms) for arm in trained)}.values())
-    nodes.sort(key=lambda node: node.stage != "grpo")  # the longest trainings first
+    starts = {node.inputs.get("start") for node in nodes}
+    nodes.sort(key=lambda node: node.stage != "grpo" and node.name not in starts)  # the longest ways first
     inputs = {"problems": "prepare", "debates": "debate", "rows": "filter"}
     inputs |= {arm: node_of(arm) for arm in students}
     if any("prm" in node.inputs for node in nodes):
