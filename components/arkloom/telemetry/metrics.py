@@ -24,6 +24,7 @@ TRAIN_STEP = Gauge("arkloom_train_step", "Optimiser steps done", ["stage"], regi
 GRPO_REWARD = Gauge("arkloom_grpo_reward", "Mean reward of the last step", ["term"], registry=REGISTRY)
 GRPO_KL = Gauge("arkloom_grpo_kl", "KL to the start, per token, last step", registry=REGISTRY)
 GRPO_ACCURACY = Gauge("arkloom_grpo_accuracy", "Greedy accuracy on validation", registry=REGISTRY)
+PRM_QUALITY = Gauge("arkloom_prm_quality", "Figures of the PRM on validation", ["figure"], registry=REGISTRY)
 EVALUATE_ACCURACY = Gauge("arkloom_evaluate_accuracy", "Greedy accuracy on test", ["arm"], registry=REGISTRY)
 GRADER_KILLS = Counter("arkloom_grader_kills", "Grading workers killed at their limit", registry=REGISTRY)
 GATE_PROMOTE = Gauge("arkloom_gate_promote", "1: the best arm is promoted, 0: refused", registry=REGISTRY)
