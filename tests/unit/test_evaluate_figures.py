@@ -231,7 +231,7 @@ def test_every_needed_pair_is_compared_once() -> None:
 
 def test_no_pair_names_an_arm_that_is_not_there() -> None:
     assert pairs(["debate", "rsft"])["base"] == []
-    assert pairs(["vote"]) == {"base": [], "debate": [], "vote": [], "controls": [], "cut": []}
+    assert not any(pairs(["vote"]).values())
 
 
 def test_deltas_are_corrected_within_their_family() -> None:
