@@ -52,10 +52,16 @@ def first_error(scores: Sequence[float], threshold: float) -> int:
 
 
 def known_error(labels: Sequence[int | None]) -> int | None:
-    """Position of the first error that labels tell of: the 0, -1 where every step is 1, else None."""
-    if 0 in labels:
-        return labels.index(0)
-    return NONE if labels and None not in labels else None
+    """Position of the first error, where labels tell it for sure.
+
+    Returns:
+        The position of the 0 where every step before it is 1; -1 where every step is 1; else None: a
+        step without a label may hide an earlier error.
+    """
+    known = next((index for index, label in enumerate(labels) if label != 1), NONE)
+    if known == NONE:
+        return NONE if labels else None
+    return known if labels[known] == 0 else None
 
 
 def best_threshold(scores: Sequence[Sequence[float]], labels: Sequence[int]) -> float:

@@ -22,17 +22,21 @@ _REACH = 160  # characters before a sign of equality in which its left side is l
 _SIGNS = str.maketrans({"×": "*", "·": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "&": " "})
 _POWER = re.compile(r"(?<=[\d)])\s?\*\*\s?(?=[\d(-])")
 _BRACED = re.compile(r"\^\{([^{}\n]{1,20})\}")
+_MIXED = re.compile(r"(?<=\d)\s?(?=\\[dt]?frac)")  # 2\frac{6}{7} is no product: it is left unread
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _NOISE = re.compile(r"\*\*|<<[^<>\n]{0,200}>>|[$€£]|\\(?:left|right)(?![a-zA-Z])")
 _EQUALS = re.compile(r"(?<![=<>!≤≥:])=(?!=)")
 # What stands after a number and makes it another one, or the beginning of something longer.
 _GOES_ON = re.compile(
     r"\s?(?:hundred|thousand|million|billion|trillion|dozen|percent)\b"
-    r"|[a-zA-Z](?![a-zA-Z])|\s?\d|[:/^_]|\s?[+\-*/^]\s?\S|\s?[xX]\s?[\d(]",
+    r"|\s?(?:log|ln|sin|cos|tan|sqrt|pi|π)|[a-zA-Z](?![a-zA-Z])|\s?\d|[:/^_]|\s?[+\-*/^]\s?\S|\s?[xX]\s?[\d(]",
     re.IGNORECASE,
 )
 # What stands before an expression and makes it a part of something longer.
 _PART = re.compile(
-    r"[+\-*/^\d%]$|\b(?:of|times|plus|minus|by|than|over|per|less|from|root|sqrt|half|twice)$", re.IGNORECASE
+    r"[+\-*/^\d%]$|\b(?:of|times|plus|minus|by|than|over|per|less|from|root|sqrt|half|twice)$"
+    r"|(?:\b(?:log|ln|sin|cos|tan)\w*|pi|π)$",
+    re.IGNORECASE,
 )
 _BULLET = re.compile(r"[-*•+]")
 _CLAUSE = re.compile(
@@ -84,6 +88,7 @@ def equations(text: str) -> tuple[Equation, ...]:
 
 
 def _plain(text: str) -> str:
+    text = _FRACTION.sub(r"((\1)/(\2))", _MIXED.sub("_", text))
     text = _POWER.sub("^", _BRACED.sub(r"^(\1)", text))
     return without_latex(_NOISE.sub("", text)).translate(_SIGNS)
 
