@@ -87,6 +87,15 @@ def test_what_an_arm_is_does_not_depend_on_what_the_user_set() -> None:
     ) == (0, 1)
 
 
+def test_labels_by_people_train_and_judge_on_problems_of_their_own() -> None:
+    """The same file on both ports would judge the reward model on what it learned."""
+    settings = configs.load("smoke", overrides=["evaluate.arms=[pad]", "label.source=human"])
+    nodes = {node.name: node for node in distill(settings)}
+    assert nodes["label"].inputs == {}
+    assert nodes["prm"].inputs == {"steps": "label", "problems": "prepare"}
+    assert not {"label-validation", "filter-validation", "debate-validation"} & set(nodes)
+
+
 REFUSED = ["rsfd", "da_uncut", "pad_uncut", "base+da", "da+", "+da", "da+debate", "rsft+rsfd", ""]
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arkloom.chains.graph import Chain, Node, ordered
 from arkloom.config import RunConfig
@@ -100,7 +100,15 @@ def distill(config: RunConfig) -> Chain:
     if any("prm" in node.inputs for node in nodes):
         inputs["prm"] = "prm"
     ends = [Node("evaluate", "evaluate", inputs), Node("gate", "gate", {"report": "evaluate"})]
-    return ordered(_needed([*SOURCES, *nodes, *ends], [*_ALWAYS, "gate"]))
+    return ordered(_needed([*_sources(config), *nodes, *ends], [*_ALWAYS, "gate"]))
+
+
+def _sources(config: RunConfig) -> Iterable[Node]:
+    """Labels by people need no debates; the reward model is then judged on a share of their problems."""
+    if config.label.source != "human":
+        return SOURCES
+    read = {"label": {}, "prm": {"steps": "label", "problems": "prepare"}}
+    return [replace(node, inputs=read.get(node.name, node.inputs)) for node in SOURCES]
 
 
 def node_of(arm: str) -> str:
