@@ -27,6 +27,7 @@ TOKENS_PER_SECOND = 2000.0
 FLOPS = 2e14
 LEFT_OUT = (
     "attention's own arithmetic, which grows with the context and weighs more in small models",
+    "activations that are computed twice to save memory (GRPO on a GPU: a third more for its gradient)",
     "loading models, idle time, problems that are graded, files that are written",
     "reuse of prompts that agents share (every prompt is counted whole)",
     "answers tried again after a failure, and work that stops early (consensus, KL limit)",

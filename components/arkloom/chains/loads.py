@@ -140,7 +140,7 @@ def _prm(config: RunConfig, node: Node, lengths: Lengths) -> list[Load]:
     if "validation" in node.inputs:
         count = round(config.problems.validation * turns * DISTINCT)
         found.append(_scored("validation traces", count, lengths))
-    if "problems" in node.inputs:
+    if "problems" in node.inputs and config.prm.best_of > 1:
         count = config.problems.validation * config.prm.best_of
         found.append(_answers("student", "best-of-n answers", count, lengths))
         found.append(_scored("best-of-n answers", count, lengths))
