@@ -74,7 +74,7 @@ def advantages(judged: Judged, rule: Rule, group: int, tokens: int) -> Advantage
     ``sequence`` (AgentArk, arXiv 2602.03955): (R - mean) / (sd + 1e-4) over the group, the same at every
     token. ``step``: the scores of all steps of the group are normalised together, and token t gets
 
-        w_prm * (1/S_i) * sum over steps j with end_j >= t of ŝ_ij  +  w_correct * (c_i - mean_c) / (sd_c + 1e-4)
+        w_prm * (1/S_i) * (sum of ŝ_ij over j with end_j >= t) + w_correct * (c_i - mean_c) / (sd_c + 1e-4)
 
     so a step moves its own tokens and those that led to it. The tokens after the last step (the end of
     the turn) have no step to come: their first term is the empty sum, 0. ``step_credit`` ``sum`` leaves
@@ -127,7 +127,7 @@ def _to_come(normal: torch.Tensor, judged: Judged, rule: Rule, tokens: int) -> t
 
 
 def _moments(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation (n - 1) over the known values of each row, [rows, 1] each; 0 where too few."""
+    """Mean and standard deviation (n - 1) of each row's known values, [rows, 1] each; 0 where too few."""
     count = known.sum(dim=1, keepdim=True)
     mean = values.masked_fill(~known, 0.0).sum(dim=1, keepdim=True) / count.clamp(min=1)
     squares = ((values - mean) ** 2).masked_fill(~known, 0.0).sum(dim=1, keepdim=True)

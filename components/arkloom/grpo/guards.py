@@ -1,4 +1,4 @@
-"""What is watched while a student learns; pure functions of the trainer's log, so that a resume loses none."""
+"""What is watched while a student learns: pure functions of the trainer's log, so a resume loses nothing."""
 
 from __future__ import annotations
 
@@ -102,9 +102,7 @@ def hacking(points: Sequence[Point]) -> str | None:
     return None
 
 
-def _change(
-    before: Sequence[Point], after: Sequence[Point], name: str
-) -> tuple[float, float, int] | None:
+def _change(before: Sequence[Point], after: Sequence[Point], name: str) -> tuple[float, float, int] | None:
     """Means of two windows and the sign of a sure change (0: none is sure); None where not measured."""
     old, new = ([point[name] for point in window] for window in (before, after))
     if any(value is None for value in (*old, *new)):

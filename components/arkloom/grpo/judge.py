@@ -111,7 +111,9 @@ class Judge:
         if problem.gold is None:
             if self._verified:
                 raise BadInputError(
-                    "no gold to verify answers by", where=rollout.prompt.name, mend="Set grpo.verifier_weight=0"
+                    "no gold to verify answers by",
+                    where=rollout.prompt.name,
+                    mend="Set grpo.verifier_weight=0",
                 )
             return 0.0
         try:

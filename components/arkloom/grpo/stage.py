@@ -100,7 +100,9 @@ def _why_absent(config: RunConfig, inputs: Mapping[str, Artifact]) -> str | None
     """Why there is nothing to do; a PRM that rewards nothing has no say."""
     settings = config.grpo
     if settings.prm_weight == settings.verifier_weight == 0:
-        raise BadInputError("grpo.prm_weight and grpo.verifier_weight are both 0: nothing rewards", where="config")
+        raise BadInputError(
+            "grpo.prm_weight and grpo.verifier_weight are both 0: nothing rewards", where="config"
+        )
     ports = ("prompts", "problems", "start", *(("prm",) if settings.prm_weight > 0 else ()))
     for port in ports:
         if port in inputs and (reason := inputs[port].absent):
@@ -179,7 +181,9 @@ def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, 
     base = Path(base).name if os.sep in base else base
     if "start" in inputs:
         base = f"{base} (from {inputs['start'].key[:12]})"
-    rewards = "step scores of a process reward model and a verifier" if config.grpo.prm_weight else "a verifier"
+    rewards = (
+        "step scores of a process reward model and a verifier" if config.grpo.prm_weight else "a verifier"
+    )
     return card(
         title=f"Student of {base}",
         base=base,

@@ -67,7 +67,9 @@ class StepGrpo(GRPOTrainer):  # type: ignore[misc] # trl is not typed
             processing_class=tokenizer,
             peft_config=peft,
         )
-        if self.accelerator.num_processes != 1:  # DeepSpeed: groups must stay whole on a rank, skips be shared
+        if (
+            self.accelerator.num_processes != 1
+        ):  # DeepSpeed: groups must stay whole on a rank, skips be shared
             raise ArkloomError("the stage grpo runs in one process", mend="Start it without a launcher")
         self.remove_callback(PrinterCallback)
         self.add_callback(_Rest(self))
@@ -115,12 +117,19 @@ class StepGrpo(GRPOTrainer):  # type: ignore[misc] # trl is not typed
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """TRL's loss, refused where it is not finite.
+        """TRL's loss, computed on the rows that count; it is a mean over all rows, dropped ones give 0.
 
         Raises:
             ArkloomError: The loss is NaN or infinite.
         """
-        loss: torch.Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        kept = inputs["tool_mask"].any(dim=1)
+        rows = kept.nonzero()[:, 0] if bool(kept.any()) else torch.zeros(1, dtype=torch.long)
+        chosen = {
+            name: value[rows.to(value.device)] if value.dim() and len(value) == len(kept) else value
+            for name, value in inputs.items()
+        }
+        loss: torch.Tensor = super().compute_loss(model, chosen, return_outputs, num_items_in_batch)
+        loss = loss * (len(rows) / len(kept))
         if not torch.isfinite(loss):
             raise self._broken(f"the loss is {loss.item()}")
         return loss
