@@ -64,7 +64,7 @@ def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str
         latency = arm.get("latency_p50_s")
         rows.append(
             (
-                arm_name(name),
+                _arm_name(name),
                 percent(arm["accuracy"], 1),
                 percent_interval(arm["ci95"]),
                 _sampled(sampled),
@@ -87,7 +87,7 @@ def _arms_table(report: Mapping[str, Any], arms: Sequence[tuple[str, Mapping[str
     )
 
 
-def arm_name(name: str) -> Markup:
+def _arm_name(name: str) -> Markup:
     """An arm with a line on what it is, where that is known."""
     about = _ABOUT.get(name)
     if about is None and STACK in name:

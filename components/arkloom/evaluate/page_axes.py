@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arkloom.evaluate.page_arms import arm_name
 from arkloom.evaluate.reasoning import LEAST_CASES
 from arkloom.reports.blocks import Block, Cell, Table
 from arkloom.reports.words import fixed, percent, percent_interval, points, points_interval, quantity
@@ -42,7 +41,7 @@ def reasoning(report: Mapping[str, Any]) -> list[Block]:
         return []
     rows = tuple(
         (
-            arm_name(name),
+            name,
             _NONE if line.get("nll") is None else fixed(line["nll"], 3),
             _NONE if line.get("ppl") is None else quantity(line["ppl"]),
             _NONE if line.get("self_correction") is None else percent(line["self_correction"], 1),
@@ -71,15 +70,15 @@ def _table(
     names = list(dict.fromkeys(arm for lines in sets.values() for arm in lines))
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        cells: list[Cell] = [arm_name(name), _right(arms.get(name))]
+        cells: list[Cell] = [name, _right(arms.get(name))]
         for lines in sets.values():
             cells.append(_right(lines.get(name)))
             if lost:
                 cells.append(_lost(lines.get(name)))
         rows.append(tuple(cells))
     heads = [head for name in sets for head in (_SETS.get(name, name), *(("lost",) if lost else ()))]
-    sizes = ", ".join(f"{name} {quantity(_size(lines))}" for name, lines in sets.items())
-    foot = f"Share right with 95 % intervals; problems: {sizes}. Asked of models alone, greedily and once."
+    sizes = ", ".join(f"{_SETS.get(name, name)} {quantity(_size(lines))}" for name, lines in sets.items())
+    foot = f"Share right with 95 % intervals; number of problems: {sizes}. Models alone, greedily."
     if lost:
         foot += " Lost: points against the same problems undisturbed, with a paired interval."
     columns = ("arm", "test", *heads)

@@ -13,8 +13,10 @@ from arkloom.reports.words import duration, listing, percent, plural, quantity
 
 
 def absent(report: Mapping[str, Any]) -> list[Block]:
-    """Arms that could not be played, with their reasons."""
-    reasons: Mapping[str, str] = report.get("absent") or {}
+    """Arms that could not be played and a PRM that is not there, with their reasons."""
+    reasons: dict[str, str] = dict(report.get("absent") or {})
+    if report.get("prm") is None and report.get("prm_reason"):
+        reasons["prm"] = report["prm_reason"]
     return [Facts(tuple(reasons.items()))] if reasons else []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from arkloom.evaluate.kinds import STACK, standing
-from arkloom.evaluate.page_arms import arm_name
 from arkloom.reports.blocks import (
     Bar,
     Bars,
@@ -91,7 +90,7 @@ def learned(report: Mapping[str, Any]) -> list[Block]:
         precision = told.get("pseudo_label_precision")
         rows.append(
             (
-                arm_name(name),
+                name,
                 _count(told.get("rows")),
                 _count(told.get("problems")),
                 _count(told.get("trained_tokens")),
@@ -277,7 +276,7 @@ def _course(name: str, told: Mapping[str, Any], run: Sequence[Mapping[str, Any]]
     ended = [f"alarm: {told['alarm']}"] if told.get("alarm") else []
     ended += [str(told["stopped"])] if told.get("stopped") else []
     return (
-        arm_name(name),
+        name,
         _count(told.get("rollouts")),
         _none if best is None else percent(best, 1),
         _none if mean is None else percent(mean, 1),

@@ -77,7 +77,7 @@ def label_free(
 def prm(artifact: Artifact | None) -> dict[str, Any]:
     """``prm`` and ``prm_reason``: the PRM's own figures, or why there are none."""
     if artifact is None:
-        return {"prm": None, "prm_reason": "no PRM is connected"}
+        return {"prm": None, "prm_reason": "not connected"}
     if artifact.absent is not None:
         return {"prm": None, "prm_reason": artifact.absent}
     told = _finite(json.loads(artifact.file("report.json").read_text(encoding="utf-8")))
