@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 _MAX_LENGTH = 400  # characters
-_MAX_DEPTH = 24
+_MAX_DEPTH = 12
 _MAX_EXPONENT = 64
 _MAX_BITS = 4096
 

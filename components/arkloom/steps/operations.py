@@ -16,7 +16,7 @@ from itertools import islice
 from arkloom.steps.expression import Expression, UnreadError, read
 from arkloom.steps.split import without_latex
 
-_MOST = 256  # equations of one line: far more than any step states
+_MOST = 64  # equations of one line: far more than any step states
 _REACH = 160  # characters before a sign of equality in which its left side is looked for
 
 _SIGNS = str.maketrans({"×": "*", "·": "*", "∗": "*", "÷": "/", "−": "-", "–": "-", "&": " "})
@@ -158,6 +158,8 @@ def _after(line: str, start: int) -> tuple[Expression | None, bool]:
 
 
 def _verdict(operation: str, amount: Fraction, right: Expression, goes_on: bool) -> bool | None:
+    if goes_on and not right.plain:
+        return None
     found = _meets(amount, right)
     if found is not False:
         return found
