@@ -1,4 +1,4 @@
-"""The estimate against a run: what can be exact is, and tokens are right within a factor of two."""
+"""The estimate against a run: counts of turns and rollouts are exact, tokens of the right order."""
 
 from __future__ import annotations
 
@@ -55,4 +55,5 @@ def test_rollouts_and_tokens_of_training(estimated: Cost, made: dict[str, Any]) 
             assert loads[0].load.count == training["rollouts"]
         else:
             epochs = training["settings"]["epochs"]
-            assert loads[0].load.trained == pytest.approx(training["tokens"] * epochs, rel=1.0)
+            ratio = loads[0].load.trained / (training["tokens"] * epochs)
+            assert 1 / 3 < ratio < 3, f"{name}: {ratio}"
