@@ -301,6 +301,15 @@ def test_step_rows_hold_right_and_wrong_traces_and_where_steps_end() -> None:
     assert rows[0].labels == ()
 
 
+def test_step_rows_are_told_apart_within_right_and_wrong_traces() -> None:
+    """A wrong trace that differs from a right one in one step is no duplicate of it; a repeated one is."""
+    near = RIGHT.replace("40-24=16\n#### 16", "40-24=15\n#### 15")
+    said = [[RIGHT, RIGHT, near, near + " ", WRONG], [RIGHT, near, near, WRONG, OTHER]]
+    rows = outcome(debate(ASKED, "16", said), debate(ASKED, "16", said, seed=1)).prm
+    found = sorted((row.correct, row.messages[-1].content) for row in rows)
+    assert found == sorted([(True, RIGHT), (True, OTHER), (False, near), (False, WRONG)])
+
+
 def test_prompts_are_the_usable_questions() -> None:
     result = outcome(debate(ASKED, "16", [[WRONG]]), debate("9+9", "18", [["#### 18"]], split="test"))
     assert [row.problem.question for row in result.prompts] == [ASKED]
@@ -331,7 +340,7 @@ def test_planted_near_duplicates_are_found_with_and_without_the_index() -> None:
 # --- the stage
 
 
-def run_stage(tmp_path: Path, records: Sequence[Debate], config: RunConfig) -> tuple:
+def run_stage(tmp_path: Path, records: Sequence[Debate], config: RunConfig, **beside: Problem) -> tuple:
     store = open_store(str(tmp_path / "store"))
     prepared = store.workspace("prepare", "0" * 8)
     held = Problem(dataset="t", split="test", question="held out", gold="1")
@@ -339,6 +348,8 @@ def run_stage(tmp_path: Path, records: Sequence[Debate], config: RunConfig) -> t
     write_records(prepared.folder / "validation.jsonl", [])
     known = Problem(**{**records[0].problem().model_dump(by_alias=True), "meta": {"level": 3}})
     write_records(prepared.folder / f"{known.split}.jsonl", [known])
+    for name, problem in beside.items():
+        write_records(prepared.folder / f"{name.replace('_', '-')}.jsonl", [problem])
     problems = prepared.publish("problems", parents={}, metrics={})
     debated = store.workspace("debate", "1" * 8)
     write_records(debated.folder / "debates-00000.jsonl", records)
@@ -386,6 +397,16 @@ def test_the_validation_split_is_held_against_test_alone(tmp_path: Path) -> None
     contaminated = tmp_path / "other"
     _, refused = run_stage(contaminated, [records[0]], load("smoke"))
     assert refused.absent, "as training rows they would be contamination"
+
+
+def test_every_evaluation_set_is_held_against_the_rows_and_test_gives_none(tmp_path: Path) -> None:
+    records = [debate(ASKED, "16", [[RIGHT, OTHER]])]
+    quoted = Problem(dataset="t", split="test", question=ASKED, gold="16")
+    for name in ("ood_products", "robust_numbers"):
+        _, manifest = run_stage(tmp_path / name, records, load("smoke"), **{name: quoted})
+        assert "overlap_question" in str(manifest.reason)
+    with pytest.raises(BadInputError, match="test problems give no rows"):
+        run_stage(tmp_path, records, load("smoke", overrides=["filter.split=test"]))
 
 
 def test_a_log_with_nothing_to_learn_is_absent_with_its_reasons(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mu
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_equations(case: dict) -> None:
-    found = [[each.operation, each.result, each.right] for each in equations(case["text"])]
+    found = [
+        [each.operation, each.result, each.right] for each in equations(case["text"], case.get("before", ""))
+    ]
     assert found == case["equations"]
 
 

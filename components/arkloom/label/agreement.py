@@ -78,13 +78,14 @@ def by_agreement(rows: Sequence[StepRow], answer_type: str) -> Iterator[Labelled
 
 def _read(row: StepRow, answer_type: str) -> _Trace:
     texts = step_texts(row)
+    asked = row.messages[-2].content if len(row.messages) > 1 else ""
     answer = extract(row.messages[-1].content, answer_type)
     right = row.correct
     if right is None and row.gold is not None:
         right = grade(answer, row.gold, answer_type)
     return _Trace(
         row=row,
-        steps=tuple(equations(text) for text in texts),
+        steps=tuple(equations(text, asked + "".join(texts[:place])) for place, text in enumerate(texts)),
         answer_step=_answer_step(texts, answer, answer_type),
         right=right,
         evaluated=bool(right) or _is_expression(row),

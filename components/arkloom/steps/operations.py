@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 
@@ -77,14 +77,20 @@ def value(operation: str) -> Fraction | None:
     return found.value if found.end == len(text) else None
 
 
-def equations(text: str) -> tuple[Equation, ...]:
+def equations(text: str, before: str = "") -> tuple[Equation, ...]:
     """Every equation of a text, in order.
+
+    Args:
+        text: A step, or more.
+        before: What was written before it. ``-3+5=8`` is wrong where -3 was stated before; elsewhere its
+            sign may be a bullet, and nothing is said.
 
     Example:
         >>> [(e.operation, e.result, e.right) for e in equations("so 7 * 5 = 35 and 35+2=38")]
         [('7*5', '35', True), ('35+2', '38', False)]
     """
-    return tuple(found for line in _plain(text).split("\n") for found in _line(line))
+    found = [each for line in _plain(text).split("\n") for each in _line(line)]
+    return tuple(_with_sign(each, _plain(before)) if each.operation[:1] == "-" else each for each in found)
 
 
 def _plain(text: str) -> str:
@@ -101,9 +107,7 @@ def _line(line: str) -> Iterator[Equation]:
         right, goes_on = _after(line, sign.end())
         if left is not None:
             operation, amount = left
-            right_side = (
-                None if amount is None or right is None else _verdict(operation, amount, right, goes_on)
-            )
+            right_side = None if amount is None or right is None else _verdict(amount, right, goes_on)
             stated = right is not None and right.plain and (right_side is True or not goes_on)
             yield Equation(operation, str(right.value) if right and stated else None, right_side)
         elif right is not None and right.plain and not goes_on and not number:
@@ -157,16 +161,20 @@ def _after(line: str, start: int) -> tuple[Expression | None, bool]:
     return found, _GOES_ON.match(line, found.end) is not None
 
 
-def _verdict(operation: str, amount: Fraction, right: Expression, goes_on: bool) -> bool | None:
-    if goes_on and not right.plain:
-        return None
-    found = _meets(amount, right)
-    if found is not False:
-        return found
-    if goes_on or (operation.startswith("-") and _meets(-amount, right)):
-        return None  # the sign may be a bullet
-    leading = value(operation[1:]) if operation.startswith("-") else None
-    return None if leading is not None and _meets(leading, right) else False
+def _with_sign(found: Equation, before: str) -> Equation:
+    """The equation without its verdict, where it is right but for a sign that may be a bullet."""
+    operation = found.operation
+    number = re.match(r"-[\d.,]*\d", operation)
+    stated = number and re.search(rf"(?:^|[^\d)\s])\s*{re.escape(number.group())}(?![\d.]*\d)", before)
+    if found.right is False and not stated and str(value(operation[1:])) == found.result:
+        return replace(found, right=None)
+    return found
+
+
+def _verdict(amount: Fraction, right: Expression, goes_on: bool) -> bool | None:
+    if goes_on:
+        return True if right.plain and amount == right.value else None
+    return _meets(amount, right)
 
 
 def _meets(amount: Fraction, right: Expression) -> bool | None:
