@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from dataclasses import dataclass
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 BROKEN = "\ufffd"  # what a decoder puts where the bytes of a character are not complete
@@ -33,12 +34,16 @@ def token_ends(tokenizer: Any, ids: Sequence[int], ends: Sequence[int]) -> tuple
     text = decode(tokenizer, ids)
     if ends[0] < 1 or ends[-1] > len(text) or any(a > b for a, b in pairwise(ends)):
         raise ValueError(f"step ends {list(ends)} do not lie in a text of {len(text)} characters")
-    lengths = _lengths(tokenizer, ids, text)
-    if lengths is not None:
-        return tuple(bisect_left(lengths, end) for end in ends)
+    pieces = _pieces(tokenizer, ids)
+    if "".join(piece.text for piece in pieces) != text:  # a decoder that drops the space before a first word
+        pieces = [_Piece(0, len(ids), text)]
+    lengths = list(accumulate(len(piece.text) for piece in pieces))
     found, low = [], 0
     for end in ends:
-        low = _first_complete(tokenizer, ids, text[:end], low)
+        number = bisect_left(lengths, end)
+        piece = pieces[number]
+        wanted = piece.text[: end - lengths[number] + len(piece.text)]
+        low = _first_complete(tokenizer, ids, piece, wanted, max(low, piece.start))
         found.append(low)
     return tuple(found)
 
@@ -48,36 +53,47 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _lengths(tokenizer: Any, ids: Sequence[int], text: str) -> list[int] | None:
-    """Characters after each token, where tokens decoded one by one join to the text; else None.
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Tokens ``start`` to ``stop`` and the text that they are together."""
 
-    They do not where a character's bytes are spread over tokens, or where a decoder drops the space
-    before a first word.
-    """
+    start: int
+    stop: int
+    text: str
+
+
+def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[_Piece]:
+    """Each token's own text; neighbours that hold parts of characters are one piece."""
     distinct = sorted(set(ids))
-    parts = tokenizer.batch_decode(
+    texts = tokenizer.batch_decode(
         [[token] for token in distinct], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    pieces = dict(zip(distinct, parts, strict=True))
-    if any(BROKEN in piece for piece in parts) or "".join(pieces[token] for token in ids) != text:
-        return None
-    return list(accumulate(len(pieces[token]) for token in ids))
+    alone = dict(zip(distinct, texts, strict=True))
+    found: list[_Piece] = []
+    for broken, group in groupby(range(len(ids)), lambda place: BROKEN in alone[ids[place]]):
+        places = list(group)
+        if broken:
+            stop = places[-1] + 1
+            found.append(_Piece(places[0], stop, decode(tokenizer, ids[places[0] : stop])))
+        else:
+            found += [_Piece(place, place + 1, alone[ids[place]]) for place in places]
+    return found
 
 
-def _first_complete(tokenizer: Any, ids: Sequence[int], wanted: str, low: int) -> int:
-    """The first token after which the decoded prefix begins with ``wanted``, at ``low`` or later.
+def _first_complete(tokenizer: Any, ids: Sequence[int], piece: _Piece, wanted: str, low: int) -> int:
+    """The first token of a piece, at ``low`` or later, after which the piece begins with ``wanted``.
 
     Once a prefix does, later ones do too, so a binary search may be used, but for one thing: while the
     bytes of a character are not complete, a decoder may show ``BROKEN`` for all bytes of their run,
     also for those before them that were complete. Such a prefix tells nothing; one before it does.
     """
-    high = len(ids) - 1
+    high = piece.stop - 1
     while low < high:
         middle = asked = (low + high) // 2
-        prefix = decode(tokenizer, ids[: asked + 1])
+        prefix = decode(tokenizer, ids[piece.start : asked + 1])
         while not prefix.startswith(wanted) and prefix.endswith(BROKEN) and asked > low:
             asked -= 1
-            prefix = decode(tokenizer, ids[: asked + 1])
+            prefix = decode(tokenizer, ids[piece.start : asked + 1])
         if prefix.startswith(wanted):
             high = asked
         else:
