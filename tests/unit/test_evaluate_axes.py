@@ -85,7 +85,7 @@ def test_stopping_among_the_sets_changes_nothing(bench: Bench, tmp_path: Path) -
     given = beside(other)
     for stops in range(60):
         try:
-            broken = other.run(given, StopAfter(6 + 3 * stops))
+            broken = other.run(given, StopAfter(12 + 9 * stops))
             break
         except ResumeError:
             continue
@@ -165,6 +165,14 @@ def test_a_prm_that_is_not_there_says_why(bench: Bench) -> None:
     prm = bench.publish("prm", "gone", lambda _: None, absent="no step got a label")
     assert parents.prm(bench.store.open(prm.uri)) == {"prm": None, "prm_reason": "no step got a label"}
     assert parents.prm(None) == {"prm": None, "prm_reason": "not connected"}
+
+
+def test_a_gate_that_is_not_enforced_is_remarked() -> None:
+    below = {"gate_passed": False, "gate_enforced": False, "gate_reason": "step AUC 0.55 is below 0.70"}
+    (said,) = parents.remarks(below)
+    assert "below its gate (step AUC 0.55 is below 0.70), which is not enforced" in said
+    for told in (None, {}, below | {"gate_passed": True}, below | {"gate_enforced": True}):
+        assert parents.remarks(told) == []
 
 
 def test_a_training_account_that_is_none_is_empty(tmp_path: Path) -> None:

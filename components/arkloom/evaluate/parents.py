@@ -19,7 +19,8 @@ _LEARNED = (
 _GRPO = ("rollouts", "steps", "best_step", "stopped", "dropped_groups", "alarm", "curve")
 _PRM = (
     "step_auc", "pairwise_accuracy", "first_error_f1", "floors", "ece", "reliability", "best_of_n",
-    "score_length_correlation", "with_negatives", "gate_passed", "gate_reason", "rows", "problems",
+    "score_length_correlation", "with_negatives", "gate_passed", "gate_enforced", "gate_reason", "rows",
+    "problems",
 )  # fmt: skip
 
 
@@ -82,6 +83,14 @@ def prm(artifact: Artifact | None) -> dict[str, Any]:
         return {"prm": None, "prm_reason": artifact.absent}
     told = _finite(json.loads(artifact.file("report.json").read_text(encoding="utf-8")))
     return {"prm": {name: told[name] for name in _PRM if name in told}, "prm_reason": None}
+
+
+def remarks(told: Mapping[str, Any] | None) -> list[str]:
+    """What a reader must know of the PRM before any figure of an arm that it rewarded."""
+    if not told or told.get("gate_passed") is not False or told.get("gate_enforced") is not False:
+        return []
+    reason = f" ({told['gate_reason']})" if told.get("gate_reason") else ""
+    return [f"The PRM is below its gate{reason}, which is not enforced here: it rewards all the same."]
 
 
 def _by_rollouts(told: Mapping[str, Any]) -> bool:

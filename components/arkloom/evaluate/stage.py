@@ -53,6 +53,7 @@ def run(
     report["reasoning"] = reasoning(config, played, outputs, context)
     report["axes"] = axes(played, test, beside, config.evaluate.bootstrap, config.seed)
     report |= _of_parents(inputs, arms, report["arms"])
+    report["notes"] += parents.remarks(report["prm"])
     report["keys"] = {port: artifact.key for port, artifact in inputs.items()}
     debates = played[DEBATE].debates if DEBATE in played else ()
     _write(outputs, report, played, worth_reading(debates))
