@@ -318,6 +318,12 @@ def test_a_label_file_that_cannot_be_used_is_told_in_one_line(name: str, tmp_pat
     assert "\n" not in error.value.line()
 
 
+def test_a_half_written_line_is_told_with_its_number(tmp_path: Path) -> None:
+    line = json.dumps(SOLUTION)
+    with pytest.raises(BadInputError, match=r"labels.jsonl line 2: half-written"):
+        from_people(tmp_path, f"{line}\n{line[:40]}", "labels.jsonl")
+
+
 @pytest.mark.parametrize(
     ("update", "said"),
     [
