@@ -68,7 +68,7 @@ def test_loss_and_gradient_equal_a_reference_written_with_loops(
     logits = torch.tensor(values, requires_grad=True)
     found = total(logits, labels, problems)
     found.backward()
-    assert float(found) == pytest.approx(reference(values, labels, problems), abs=1e-5)
+    assert found.item() == pytest.approx(reference(values, labels, problems), abs=1e-5)
     h = 1e-5
     for index in range(len(values)):
         up, down = (
@@ -101,9 +101,6 @@ def test_only_drawn_negatives_count() -> None:
     drawn = Steps(labels, problems, torch.tensor([False, True, False]))
     alone = Steps(labels[:2], problems[:2], labels[:2] == 0)
     assert contrastive(scores, drawn, TAU) == contrastive(scores[:2], alone, TAU)
-
-
-# ---- the model under the loss -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

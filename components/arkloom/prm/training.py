@@ -168,7 +168,7 @@ class _Trainer:
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in load_file(folder / "optimizer.safetensors").items():
             index, _, part = name.partition(".")
-            moments.setdefault(int(index), {})[part] = value
+            moments.setdefault(int(index), {})[part] = value.clone()  # aligned as they were
         self._adam.load_state_dict({**self._adam.state_dict(), "state": moments})
 
     def _step(self, step: int) -> Point:
