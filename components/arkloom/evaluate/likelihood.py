@@ -8,7 +8,6 @@ forward pass of many traces. No text is generated.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +67,12 @@ def likelihood(folder: Path, rows: Sequence[TrainingRow], device: str, threads: 
         folder: A checkpoint that a causal language model loads from.
         rows: Traces, each the last message of its conversation.
         device: Where the forward passes run.
-        threads: CPU threads; 0 = all cores.
+        threads: CPU threads.
 
     Raises:
         BadInputError: The folder does not load.
     """
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     student = load(folder)
     dtype = torch.float32 if device == "cpu" else student.stored
     model = student.model.to(device=device, dtype=dtype).eval()

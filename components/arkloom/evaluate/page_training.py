@@ -110,7 +110,7 @@ def learned(report: Mapping[str, Any]) -> list[Block]:
     )
     foot = "Tokens: those under the loss."
     if precise:
-        foot += " Labels right: share of traces, chosen without gold, whose answer is the gold one."
+        foot += " Labels right: share of the labels taken from a consensus, without gold, that are right."
     return [
         Table(
             columns, tuple(rows), numeric=frozenset(range(1, len(columns))), extra=frozenset({3}), foot=foot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,8 @@ def _likelihoods(
     prompts = Prompts(config.prompts.profile, config.prompts.layout)
     rows = held_out_traces(played[DEBATE].debates, prompts)
     task = context.progress.add("likelihood", len(models))
+    machine = config.runtime
+    threads = machine.threads or max(1, (os.cpu_count() or 1) // machine.parallel)
     found = {}
     for name, model in models.items():
         path = outputs.scratch / "likelihood" / f"{model.digest[:16]}.json"
@@ -59,7 +62,7 @@ def _likelihoods(
         else:
             if not path.exists():
                 context.check()
-                made = likelihood(model.folder, rows, config.runtime.device, config.runtime.threads)
+                made = likelihood(model.folder, rows, machine.device, threads)
                 write_atomic(path, json.dumps(made.json()))
             found[name] = json.loads(path.read_text())
         task.advance()
