@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,12 +148,13 @@ def _prm(config: RunConfig, inputs: Mapping[str, Artifact]) -> Prm | None:
 
 
 def _autocast(config: RunConfig, student: Student) -> bool:
-    return student.computed(config.models.student.dtype) != torch.float32
+    return bool(student.computed(config.models.student.dtype) != torch.float32)
 
 
 def _quieten(config: RunConfig) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of trl's calls
     cores = os.cpu_count() or 1
     torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
 
