@@ -13,11 +13,12 @@ from safetensors import safe_open
 
 from arkloom.config import DebateConfig
 from arkloom.engines.models import model_folder
+from arkloom.engines.parameters import parameters
 from arkloom.errors import ArkloomError
 from arkloom.evaluate.answers import Answers, agent_answers, by_problem, group_answers
 from arkloom.evaluate.arms import Model
 from arkloom.evaluate.comparisons import deltas, gain_recovered, headlines, pairs
-from arkloom.evaluate.costs import cost_ratios, full_debate_tokens, parameters, vote_size
+from arkloom.evaluate.costs import cost_ratios, full_debate_tokens, vote_size
 from arkloom.evaluate.kinds import standing
 from arkloom.evaluate.play import Played
 from arkloom.evaluate.reading import worth_reading

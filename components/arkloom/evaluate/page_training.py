@@ -208,7 +208,8 @@ def _best_of(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         pairs.append(
             (
                 f"best of {best.get('n', 'several')} by the PRM",
-                f"{percent(best['prm'], 1)} right; their majority {percent(best['majority'], 1)}{by}{sure}",
+                f"{percent(best['prm'], 1)} right; their majority {percent(best['majority'], 1)}{by}{sure}"
+                + (f"; {percent(best['any'], 1)} hold a right one" if best.get("any") is not None else ""),
             )
         )
     for name, about in (
