@@ -268,6 +268,15 @@ def test_problems_of_validation_are_never_learned_from(tmp_path: Path) -> None:
     assert (report["problems"], report["rows"]) == (4, 12)
 
 
+def test_the_students_own_answers_are_learned_from_and_never_judged_on(tmp_path: Path) -> None:
+    place = bench(tmp_path)
+    own = [step_row(n) for n in (*range(30, 36), *range(60, 66))]  # two problems more, two of validation
+    report = told(place.make(QUICK, own=steps_artifact(place.store, own, "c")))
+    assert (report["problems"], report["rows"]) == (10, 30)
+    assert report["validation"]["rows"] == len(JUDGED)
+    assert told(place.make(QUICK, own=nothing(place.store)))["rows"] == len(LEARNED)
+
+
 def test_the_gate_is_told_whether_or_not_it_is_enforced(tmp_path: Path) -> None:
     place = bench(tmp_path)
     limits = QUICK | {"prm.gate.auc": "1", "prm.gate.f1_margin": "2"}

@@ -17,7 +17,7 @@ class Split:
     Attributes:
         train: Learned from.
         validation: Judged on.
-        found: The whole file of training rows, with what was left out of it.
+        found: All training rows, with what was left out of them.
         judged_on: Where the validation rows come from, in words.
     """
 
@@ -30,10 +30,15 @@ class Split:
 def split(inputs: Mapping[str, Artifact], prm: Prm, max_tokens: int, seed: int) -> Split:
     """Validation rows from their port; without them a seeded fifth of the problems is held out.
 
+    Rows of the optional port ``own``, the student's own answers, are learned from and never judged on.
+
     Raises:
         BadInputError: A row cannot be used; names file and line.
     """
     found = read_traces(inputs["steps"].file(STEPS), prm, max_tokens)
+    own = Traces(())
+    if "own" in inputs and inputs["own"].absent is None:
+        own = read_traces(inputs["own"].file(STEPS), prm, max_tokens)
     port = inputs.get("validation")
     if port is not None and port.absent is None:
         validation = read_traces(port.file(STEPS), prm, max_tokens).traces
@@ -44,8 +49,9 @@ def split(inputs: Mapping[str, Artifact], prm: Prm, max_tokens: int, seed: int) 
         validation = tuple(trace for trace in found.traces if trace.problem in known)
         told = "a fifth of the training problems, held out"
         told += f" (validation is absent: {port.absent})" if port is not None else ""
-    train = tuple(trace for trace in found.traces if trace.problem not in known)
-    return Split(train, validation, found, told)
+    every = found + own
+    train = tuple(trace for trace in every.traces if trace.problem not in known)
+    return Split(train, validation, every, told)
 
 
 def why_none(found: Traces, max_tokens: int) -> str:

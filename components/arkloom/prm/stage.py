@@ -79,7 +79,7 @@ STAGE = Stage(
         "debate.top_p",
         "debate.max_tokens",
     ),
-    inputs=("steps", "validation?", "problems?", "start?"),
+    inputs=("steps", "own?", "validation?", "problems?", "start?"),
     run=run,
 )
 

@@ -75,6 +75,13 @@ class Traces:
     too_long: int = 0
     unlabelled: int = 0
 
+    def __add__(self, other: Traces) -> Traces:
+        return Traces(
+            self.traces + other.traces,
+            self.too_long + other.too_long,
+            self.unlabelled + other.unlabelled,
+        )
+
 
 def read_traces(path: Path, prm: Prm, max_tokens: int) -> Traces:
     """Read and encode labelled step rows.
