@@ -108,9 +108,10 @@ def _best_of(report: Mapping[str, Any]) -> list[Block]:
     best = report["best_of_n"]
     if "prm" not in best:
         return [Facts((("not compared", best["reason"]),))]
-    n = best["n"]
+    n, (low, high) = best["n"], best["ci95"]
+    tone: Tone = "good" if low > 0 else "bad" if high < 0 else ""
     bars = (
-        Bar(f"best of {n}", best["prm"], percent(best["prm"], 1), "by the PRM: its weakest step", "good"),
+        Bar(f"best of {n}", best["prm"], percent(best["prm"], 1), "by the PRM: its weakest step", tone),
         Bar(f"majority of {n}", best["majority"], percent(best["majority"], 1)),
         Bar("one answer", best["one"], percent(best["one"], 1), "mean", "quiet"),
         Bar("at least one right", best["any"], percent(best["any"], 1), "what choosing could reach", "quiet"),

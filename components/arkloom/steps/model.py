@@ -97,6 +97,7 @@ class Prm:
                 raise ValueError("its architecture has no head that scores tokens")
             config.id2label, config.label2id = {0: _LABEL}, {_LABEL: 0}
             config.classifier_dropout = 0.0  # a score must not depend on chance
+            config.token_classification_bias = True  # calibration needs it
             model = AutoModelForTokenClassification.from_pretrained(
                 folder, config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
             )
