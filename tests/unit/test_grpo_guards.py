@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from arkloom.config import GrpoConfig
 from arkloom.grpo import guards
 from arkloom.grpo.page import render
-from arkloom.grpo.watch import keep, restore
+from arkloom.grpo.validation import Validation
+from arkloom.grpo.watch import GrpoWatch, keep, restore
+from arkloom.stage import Context
+from arkloom.telemetry import Events, Progress, read_events
+from arkloom.telemetry.metrics import REGISTRY
 from arkloom.training import checkpoints
-from small_models import model
+from small_models import model, tokenizer
 
 
 def log(step: int, **figures: float) -> dict[str, Any]:
@@ -84,6 +89,20 @@ def test_nothing_else_raises_the_alarm(prm: Callable[..., Any], verifier: Callab
 def test_the_alarm_needs_two_windows() -> None:
     assert guards.hacking(points(lambda s: s / 100, lambda s: 1 - s / 100, 2 * guards.WINDOW - 1)) is None
     assert guards.hacking(points(lambda s: s / 100, lambda s: 1 - s / 100, 2 * guards.WINDOW)) is not None
+
+
+def test_an_alarm_is_a_log_line_and_an_event_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    context = Context(Progress(quiet=True), Events(tmp_path / "events.jsonl"))
+    none = Validation([], tokenizer("tiny"), 4, [1])
+    watch = GrpoWatch(GrpoConfig(), context, none, tmp_path, 0)
+    way = points(lambda s: s / 100, lambda s: 1 - s / 100)
+    for end in (30, 40):
+        watch._tell([point | {"loss": 0.0, "reward": 0.5} for point in way[:end]])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("arkloom grpo: reward hacking by step 20: ")
+    (event,) = [event for event, _ in read_events(tmp_path / "events.jsonl") if event["event"] == "alarm"]
+    assert event["reason"] in line
+    assert REGISTRY.get_sample_value("arkloom_grpo_reward", {"term": "verifier_reward"}) == 0.6
 
 
 def test_the_best_step_is_the_earliest_of_the_best() -> None:

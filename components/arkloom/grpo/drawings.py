@@ -44,7 +44,7 @@ def curves(
     caption: str,
     across: str = "optimiser step",
     shares: bool = False,
-    limit: float | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Figure | None:
     """Lines over steps; None where nothing was measured.
 
@@ -55,7 +55,7 @@ def curves(
         caption: Under the picture.
         across: What the x axis counts.
         shares: The values are shares of one.
-        limit: Where a thin line says that something ends.
+        bounds: Least and greatest value of the y axis; by what was measured where None.
     """
     known = [line for line in lines if any(value is not None for value in line.values)]
     if not known:
@@ -68,8 +68,8 @@ def curves(
             marker = "o" if len(values) <= _DOTS else None
             axes.plot(line.places, values, color=LIGHT[line.colour], marker=marker, markersize=4,
                       linestyle="--" if line.dashed else "-", clip_on=False)  # fmt: skip
-        if limit is not None:
-            axes.axhline(limit, color=LIGHT["wrong"], linewidth=1)
+        if bounds is not None:
+            axes.set_ylim(*bounds)
         axes.set_xlabel(across)
         axes.grid(axis="y")
         axes.tick_params(length=0)

@@ -124,6 +124,7 @@ def _rewards(training: Mapping[str, Any]) -> list[Block]:
         title="Dropped groups",
         caption=f"Of the {quantity(training['settings']['prompts'])} groups of a step: those whose rollouts"
         " were all judged alike.",
+        bounds=(0, training["settings"]["prompts"]),
     )
     return _side_by_side(terms, dropped)
 

@@ -14,7 +14,7 @@ from arkloom.config import GrpoConfig
 from arkloom.grpo import guards
 from arkloom.grpo.validation import Validation
 from arkloom.stage import Context
-from arkloom.telemetry.metrics import GRPO_ACCURACY, GRPO_KL, GRPO_REWARD
+from arkloom.telemetry.metrics import GRPO_ACCURACY, GRPO_KL, GRPO_REWARD, TRAIN_LOSS, TRAIN_STEP
 from arkloom.training import checkpoints
 from arkloom.training.trainer import Watch
 
@@ -54,11 +54,11 @@ class GrpoWatch(Watch):
         self, args: Any, state: Any, control: Any, logs: dict[str, float], model: Any = None, **_: Any
     ) -> Any:
         """Look at the step that was just taken; a validation and a stop come before its checkpoint."""
-        super().on_log(args, state, control, logs)
         if "loss" not in logs:
             return control
         points = guards.curve(state.log_history, self._rollouts)
         self._tell(points)
+        self._task.advance(1, f"reward {points[-1]['reward']:.3f}")  # the loss is near 0 whatever happens
         stopped = guards.stop_reason(points, self._settings.max_kl)
         if stopped is not None:
             self._say(stopped, "stopped")
@@ -88,6 +88,8 @@ class GrpoWatch(Watch):
             keep(model, self._scratch / f"{BEST}{state.global_step}")
 
     def _tell(self, points: list[guards.Point]) -> None:
+        TRAIN_LOSS.labels("grpo").set(points[-1]["loss"])
+        TRAIN_STEP.labels("grpo").set(points[-1]["step"])
         for term in ("reward", "prm_reward", "verifier_reward"):
             if points[-1][term] is not None:
                 GRPO_REWARD.labels(term).set(points[-1][term])

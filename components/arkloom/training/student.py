@@ -48,7 +48,7 @@ class Student:
         for name, weight in model.named_parameters():
             if not torch.isfinite(weight).all():
                 raise ArkloomError(
-                    f"weight {name} is not finite after training", mend="Lower sft.learning_rate"
+                    f"weight {name} is not finite after training", mend="Lower the learning rate"
                 )
         model.config.use_cache = True
         with checkpoints.writing(folder):
