@@ -36,7 +36,7 @@ from step_rows import step_row
 
 pytestmark = pytest.mark.chain
 
-KILLS = 3
+KILLS = 2
 LEARNED, JUDGED = range(24), range(60, 84)  # numbers of traces, three a problem
 PHASE = "{learning_rate: 1.0e-2, epochs: 6}"
 SETTINGS = {
