@@ -81,7 +81,12 @@ def train(
     trainer.add_callback(GrpoWatch(settings, context, checks, scratch, done))
     with checkpoints.writing(scratch):
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    history = trainer.state.log_history
+    return _outcome(trainer, settings, scratch, context)
+
+
+def _outcome(trainer: StepGrpo, settings: GrpoConfig, scratch: Path, context: Context) -> Outcome:
+    """What the log tells; the best weights are put back."""
+    history, rollouts = trainer.state.log_history, settings.prompts * settings.completions
     points = guards.curve(history, rollouts)
     stopped = guards.stop_reason(points, settings.max_kl)
     if trainer.state.global_step < settings.steps and stopped is None:
