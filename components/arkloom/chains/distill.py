@@ -8,8 +8,10 @@ same teachers up to the tokens of that problem's own debate; same filter, same p
 arms are cut to the same number of rows. ``rft_self`` draws from the student itself instead; what it
 misconceives it never gets right, so it has fewer rows, and the report gives them beside the arm.
 ``rsft_free`` and ``rft_free`` are the same question where no gold exists: the filter grades against the
-consensus. ``verifier_grpo`` is ``pad`` without the process reward model. ``X+Y`` is arm Y trained from
-arm X's model. An ``_uncut`` arm is trained on all rows of the arm that the cut shortened.
+consensus, and each keeps all its rows, since how many problems a consensus can label is part of the answer.
+``verifier_grpo`` is ``pad`` without the process reward model, which learns from the debate's traces and,
+since it will judge the student, from the student's own. ``X+Y`` is arm Y trained from arm X's model. An
+``_uncut`` arm is trained on all rows of the arm that the cut shortened.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ TRAINED = {
     "rsft": Arm("sft", "filter", _RSFT, match="filter-rft", against="rft"),
     "rft": Arm("sft", "filter-rft", _RSFT, match="filter"),
     "rft_self": Arm("sft", "filter-rft-self", _RSFT, match="filter"),
-    "rsft_free": Arm("sft", "filter-free", _RSFT, match="filter-rft-free", against="rft_free"),
-    "rft_free": Arm("sft", "filter-rft-free", _RSFT, match="filter-free"),
+    "rsft_free": Arm("sft", "filter-free", _RSFT),
+    "rft_free": Arm("sft", "filter-rft-free", _RSFT),
     "answer_sft": Arm("sft", "filter", ("sft.objective=answer",), match="filter-rft", against="rft"),
     "da": Arm("sft", "filter", ("sft.objective=da",)),
     "pad": Arm("grpo", "filter", rewards=(("prm", "prm"),)),
@@ -63,6 +65,7 @@ TRAINED = {
 
 _FILTERED = {"problems": "prepare"}
 _SAMPLED = {"problems": "prepare", "budget": "debate"}
+_JUDGED = {"steps": "label", "own": "label-own", "validation": "label-validation", "problems": "prepare"}
 _VALIDATION = ("filter.split=validation", "filter.label_free=false")
 # Where several nodes could start, the first declared does: the longest way to the end comes first.
 SOURCES = (
@@ -73,13 +76,14 @@ SOURCES = (
     Node("filter-validation", "filter", {"debates": "debate-validation", **_FILTERED}, _VALIDATION),
     Node("label", "label", {"rows": "filter"}),
     Node("label-validation", "label", {"rows": "filter-validation"}),
-    Node("prm", "prm", {"steps": "label", "validation": "label-validation", "problems": "prepare"}),
+    Node("debate-rft-self", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=student")),
+    Node("filter-rft-self", "filter", {"debates": "debate-rft-self", **_FILTERED}),
+    Node("label-own", "label", {"rows": "filter-rft-self"}),
+    Node("prm", "prm", _JUDGED),
     Node("debate-rft", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=teacher")),
     Node("filter-rft", "filter", {"debates": "debate-rft", **_FILTERED}),
     Node("filter-free", "filter", {"debates": "debate", **_FILTERED}, ("filter.label_free=true",)),
     Node("filter-rft-free", "filter", {"debates": "debate-rft", **_FILTERED}, ("filter.label_free=true",)),
-    Node("debate-rft-self", "debate", _SAMPLED, ("debate.protocol=vote", "debate.voices=student")),
-    Node("filter-rft-self", "filter", {"debates": "debate-rft-self", **_FILTERED}),
 )
 
 
