@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from arkloom.evaluate import drawings
-from arkloom.evaluate.arms import BASE, DEBATE, VOTE
+from arkloom.evaluate.arms import BASE, DEBATE, PLAYED, VOTE
 from arkloom.evaluate.kinds import STACK, last, start
-from arkloom.reports.blocks import Block, Cell, Points, Table, Tone, Whisker
+from arkloom.reports.blocks import Block, Cell, Fold, Points, Table, Tone, Whisker
 from arkloom.reports.words import (
     MINUS,
     duration,
@@ -118,10 +118,16 @@ def claims(report: Mapping[str, Any]) -> list[Block]:
 
 
 def comparisons(report: Mapping[str, Any]) -> list[Block]:
-    """Every pair with its interval, what decides first."""
+    """Every pair with its interval: those that decide, then, folded, each arm against what is played."""
     deltas: Mapping[str, Mapping[str, Any]] = report.get("deltas") or {}
-    if not deltas:
-        return []
+    plain = {name: delta for name, delta in deltas.items() if delta.get("family") in PLAYED}
+    deciding = {name: delta for name, delta in deltas.items() if name not in plain}
+    if not deciding or not plain:
+        return [_differences(deltas)] if deltas else []
+    return [_differences(deciding), Fold("Against base, vote and debate", (_differences(plain),))]
+
+
+def _differences(deltas: Mapping[str, Mapping[str, Any]]) -> Table:
     ends = [end for delta in deltas.values() for end in delta["ci95"]]
     scale = (min(0.0, *ends), max(0.0, *ends))
     rows: list[tuple[Cell, ...]] = []
@@ -140,17 +146,15 @@ def comparisons(report: Mapping[str, Any]) -> list[Block]:
                 quantity(delta["n"]),
             )
         )
-    return [
-        Table(
-            ("comparison", "points", "", "95 %", "p (Holm)", "problems"),
-            tuple(rows),
-            numeric=frozenset({1, 3, 4, 5}),
-            extra=frozenset({4, 5}),
-            foot="Differences on the same problems in percentage points: paired bootstrap intervals, exact"
-            " McNemar test, Holm's correction within each family of comparisons. The thin line is no"
-            " difference.",
-        )
-    ]
+    return Table(
+        ("comparison", "points", "", "95 %", "p (Holm)", "problems"),
+        tuple(rows),
+        numeric=frozenset({1, 3, 4, 5}),
+        extra=frozenset({4, 5}),
+        foot="Differences on the same problems in percentage points: paired bootstrap intervals, exact"
+        " McNemar test, Holm's correction within each family of comparisons. The thin line is no"
+        " difference.",
+    )
 
 
 def _place(delta: Mapping[str, Any]) -> tuple[int, float]:
