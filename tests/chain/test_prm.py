@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -36,7 +37,7 @@ from step_rows import step_row
 
 pytestmark = pytest.mark.chain
 
-KILLS = 2
+KILLS = int(os.environ.get("ARKLOOM_TEST_KILLS", "2"))
 LEARNED, JUDGED = range(24), range(60, 84)  # numbers of traces, three a problem
 PHASE = "{learning_rate: 1.0e-2, epochs: 6}"
 SETTINGS = {
