@@ -28,11 +28,11 @@ from rich.table import Table
 
 from arkloom import config as configs
 from arkloom.errors import ArkloomError
-from pooled import Pooled, one, pool, spread
+from shared.pooled import Pooled, one, pool, spread
 
 PRESETS = {"main": "laptop", "all": "laptop-full"}
 CURVE_ARMS = ("rsft", "rft", "rft_self")
-LEAN = ("evaluate.seeds=0", "evaluate.latency_problems=0", "problems.ood=0")
+LEAN = ("evaluate.seeds=0", "evaluate.latency_problems=0")
 PLAYED = ("base", "vote", "debate")
 CLAIMS = (
     ("rsft", "rft"),
@@ -50,15 +50,16 @@ def over_seeds(seeds: int, root: Path, arms: str) -> Found:
     """Every arm over seeds: accuracy, gain kept, tokens, paired differences, accuracy over rollouts."""
     preset = PRESETS.get(arms, "laptop")
     chosen = () if arms in PRESETS else (f"evaluate.arms=[{arms}]",)
-    reports = [one(seed, root, preset, chosen, preset) for seed in range(seeds)]
+    name = preset if arms in PRESETS else arms.replace(",", "-")
+    reports = [one(seed, root, name, chosen, preset) for seed in range(seeds)]
     pooled = pool(reports, root)
     numbers: dict[str, float] = {}
     tables = [
-        _arms(
-            reports, pooled, numbers, f"{preset}, {seeds} seeds, {len(pooled.correct['base'])} answers an arm"
-        ),
+        _arms(reports, pooled, numbers, f"{name}, {seeds} seeds; intervals over problems"),
         _differences(pooled, numbers),
     ]
+    if any(report["absent"] for report in reports):
+        tables.append(_absent(reports))
     if any(report.get("rollouts") for report in reports):
         tables.append(_rollouts(reports, numbers))
     if any(report.get("label_free") for report in reports):
@@ -80,7 +81,7 @@ def over_sizes(sizes: list[int], root: Path, seeds: int) -> Found:
                 f"{pooled.accuracy(arm)} ({_rows(reports, arm)})" if arm in pooled.correct else "absent"
             )
             if arm in pooled.correct:
-                numbers[f"{arm}_{size}"] = float(pooled.correct[arm].mean())
+                numbers[f"{arm}_{size}"] = pooled.mean(arm)
         table.add_row(str(size), *cells)
     return [table], numbers
 
@@ -101,60 +102,80 @@ def over_shapes(agents: list[int], rounds: list[int], root: Path, seeds: int) ->
         table.add_row(str(n), str(k), pooled.accuracy("base"), pooled.accuracy("debate"), student)
         for arm in ("debate", "rsft"):
             if arm in pooled.correct:
-                numbers[f"{arm}_n{n}_k{k}"] = float(pooled.correct[arm].mean())
+                numbers[f"{arm}_n{n}_k{k}"] = pooled.mean(arm)
     return [table], numbers
 
 
 def _arms(reports: list[dict[str, Any]], pooled: Pooled, numbers: dict[str, float], title: str) -> Table:
     table = _table(title, ("arm", "accuracy", "each seed", "gain kept", "tokens", "rows"))
-    for arm, correct in pooled.correct.items():
-        each = [report["arms"][arm]["accuracy"] for report in reports]
-        value, gain = pooled.gain(arm) if arm not in PLAYED else (None, "")
-        tokens = float(pooled.tokens[arm].mean())
-        table.add_row(
-            arm,
-            pooled.accuracy(arm),
-            " ".join(f"{v:.3f}" for v in each),
-            gain,
-            f"{tokens:.0f}",
-            _rows(reports, arm),
+    for arm in pooled.correct:
+        each = [report["arms"][arm]["accuracy"] for report in reports if arm in report["arms"]]
+        value, gain = (
+            pooled.gain(dict.fromkeys(range(len(reports)), arm)) if arm not in PLAYED else (None, "")
         )
-        numbers[f"accuracy_{arm}"] = float(correct.mean())
+        table.add_row(
+            arm, pooled.accuracy(arm), _each(each), gain, f"{pooled.spent(arm):.0f}", _rows(reports, arm)
+        )
+        numbers[f"accuracy_{arm}"] = pooled.mean(arm)
         numbers |= {f"gain_{arm}": value} if value is not None else {}
-    for name in ("gain_recovered", "token_ratio", "deliberation_gain"):
+    best = {seed: report["best_arm"] for seed, report in enumerate(reports) if report["best_arm"]}
+    value, gain = pooled.gain(best)
+    table.add_row("[dim]best arm", "", " ".join(best.values()), gain)
+    numbers |= {"gain_recovered": value} if value is not None else {}
+    for name in ("token_ratio", "deliberation_gain"):
         values = [report[name] for report in reports if report.get(name) is not None]
         if values:
             numbers[name] = statistics.mean(values)
-            table.add_row(f"[dim]{name}", spread(values), " ".join(f"{v:.3f}" for v in values))
-    table.add_row("[dim]best_arm", " ".join(str(report["best_arm"]) for report in reports))
+            table.add_row(f"[dim]{name}", spread(values), _each(values))
     return table
+
+
+def _each(values: list[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def _differences(pooled: Pooled, numbers: dict[str, float]) -> Table:
     table = _table(
-        "paired differences, 95 %; p: McNemar, Holm within a block", ("pair", "difference", "95 %", "p")
+        "paired differences, 95 %; p: McNemar, Holm within a block",
+        ("pair", "difference", "95 %", "p", "seeds"),
     )
     for pairs in ([(arm, "base") for arm in pooled.correct if arm != "base"], CLAIMS):
-        for name, difference, interval, p in pooled.differences(pairs):
-            table.add_row(name, f"{difference:+.3f}", interval, f"{p:.3g}")
-            numbers[name.replace(" - ", "_vs_")] = difference
+        for found in pooled.differences(pairs):
+            table.add_row(
+                found.name, f"{found.value:+.3f}", found.interval, f"{found.p:.3g}", str(found.seeds)
+            )
+            numbers[found.name.replace(" - ", "_vs_")] = found.value
         table.add_section()
     return table
 
 
-def _rollouts(reports: list[dict[str, Any]], numbers: dict[str, float]) -> Table:
-    """Greedy accuracy on validation over rollouts, mean over seeds."""
-    arms = list(dict.fromkeys(arm for report in reports for arm in report.get("rollouts") or {}))
-    table = _table("validation accuracy over rollouts, mean over seeds", ("rollouts", *arms))
-    found: dict[int, dict[str, list[float]]] = {}
-    for report in reports:
-        for arm, curve in (report.get("rollouts") or {}).items():
-            for point in curve:
-                found.setdefault(point["rollouts"], {}).setdefault(arm, []).append(point["accuracy"])
-    for rollouts, by_arm in sorted(found.items()):
-        table.add_row(str(rollouts), *(spread(by_arm.get(arm, [])) for arm in arms))
-        numbers |= {f"{arm}_at_{rollouts}": statistics.mean(values) for arm, values in by_arm.items()}
+def _absent(reports: list[dict[str, Any]]) -> Table:
+    table = _table("absent", ("seed", "arm", "reason"))
+    for seed, report in enumerate(reports):
+        for arm, reason in report["absent"].items():
+            table.add_row(str(seed), arm, reason)
     return table
+
+
+def _rollouts(reports: list[dict[str, Any]], numbers: dict[str, float]) -> Table:
+    """Greedy accuracy on validation over rollouts; a training that stopped early keeps its last value."""
+    curves = [report.get("rollouts") or {} for report in reports]
+    arms = list(dict.fromkeys(arm for curve in curves for arm in curve))
+    points = sorted({point["rollouts"] for curve in curves for arm in curve for point in curve[arm]})
+    table = _table("validation accuracy over rollouts, mean ± sd over seeds", ("rollouts", *arms))
+    for rollouts in points:
+        cells = []
+        for arm in arms:
+            values = [_at(curve[arm], rollouts) for curve in curves if curve.get(arm)]
+            lacking = "" if len(values) == len(reports) else f" ({len(values)} seeds)"
+            cells.append(spread(values) + lacking)
+            numbers[f"{arm}_at_{rollouts}"] = statistics.mean(values)
+        table.add_row(str(rollouts), *cells)
+    return table
+
+
+def _at(curve: list[dict[str, Any]], rollouts: int) -> float:
+    return float([point["accuracy"] for point in curve if point["rollouts"] <= rollouts][-1])
 
 
 def _label_free(reports: list[dict[str, Any]], pooled: Pooled, numbers: dict[str, float]) -> Table:
@@ -164,7 +185,11 @@ def _label_free(reports: list[dict[str, Any]], pooled: Pooled, numbers: dict[str
     )
     for arm in dict.fromkeys(arm for report in reports for arm in report.get("label_free") or {}):
         told = [report["label_free"][arm] for report in reports if arm in (report.get("label_free") or {})]
-        precision = [entry["pseudo_label_precision"] for entry in told if entry.get("pseudo_label_precision")]
+        precision = [
+            entry["pseudo_label_precision"]
+            for entry in told
+            if entry.get("pseudo_label_precision") is not None
+        ]
         numbers |= {f"precision_{arm}": statistics.mean(precision)} if precision else {}
         accuracy = pooled.accuracy(arm) if arm in pooled.correct else "absent"
         table.add_row(arm, _rows(reports, arm), spread(precision), accuracy)
