@@ -91,7 +91,7 @@ def test_labels_by_people_train_and_judge_on_problems_of_their_own() -> None:
     """The same file on both ports would judge the reward model on what it learned."""
     settings = configs.load("smoke", overrides=["evaluate.arms=[pad]", "label.source=human"])
     nodes = {node.name: node for node in distill(settings)}
-    assert nodes["label"].inputs == {}
+    assert nodes["label"].inputs == {"problems": "prepare"}, "questions that are evaluated are left out"
     assert nodes["prm"].inputs == {"steps": "label", "problems": "prepare"}
     assert not {"label-validation", "filter-validation", "debate-validation"} & set(nodes)
 

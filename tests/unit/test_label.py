@@ -15,7 +15,7 @@ from arkloom.config import RunConfig, load
 from arkloom.errors import BadInputError
 from arkloom.jsonl import dump, read_records, write_records
 from arkloom.label.stage import STAGE, label_rows
-from arkloom.records import Message, Source, StepRow
+from arkloom.records import Message, Problem, Source, StepRow
 from arkloom.stage import Context, execute
 from arkloom.steps.ends import step_ends
 from arkloom.steps.split import MAX_STEPS
@@ -64,7 +64,6 @@ def test_every_step_of_a_right_trace_is_right_up_to_the_answer_line() -> None:
         ("later", "7*5=35\n4*6=28\n2+35=37\n37+3=40\n40-28=12\n#### 12", (1, 0, *[None] * 4), "operation"),
         ("the last operation", LATE, (1, 1, 1, 1, 0, None), "operation"),
         ("the answer alone", RIGHT.replace("#### 16", "#### 61"), (1, 1, 1, 1, 1, 0), "answer"),
-        ("another number taken", TAKEN, (1, 1, 1, 1, 1, 0), "answer"),
         ("cancelled by another", CANCELLED, (0, *[None] * 5), "operation"),
     ],
 )  # fmt: skip
@@ -74,6 +73,43 @@ def test_the_error_is_where_the_operation_evaluates_otherwise(
     """Right steps before it, nothing known behind it; a right answer does not mend a wrong step."""
     assert labels(row(text)) == [expected], name
     assert basis(row(text)) == [why]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("at once", "7*6=42\n4*6=24\n2+42=44\n44+3=47\n47-24=23\n#### 23", (None, 1, *[None] * 4)),
+        ("a result taken up wrongly", "7*5=35\n4*6=24\n2+53=55\n#### 55", (1, 1, None, None)),
+        ("late", TAKEN, (1, 1, 1, None, None, None)),
+        ("another operation on its numbers", "7+5=12\n#### 12", (None, None)),
+        ("cancelled", "7*5=35\n4*6=24\n2+36=38\n38+3=41\n41-25=16\n#### 16", (1, 1, *[None] * 3, 1)),
+    ],
+)
+def test_right_arithmetic_on_the_wrong_numbers_is_no_step_of_an_expression(
+    name: str, text: str, expected: tuple[int | None, ...]
+) -> None:
+    """No step is confirmed by it, neither this one nor another, and the answer is not the first error."""
+    assert labels(row(text)) == [expected], name
+    assert labels(row(RIGHT), row(text), row(text)) == [(1,) * 6, expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("2+7*5+3-4*6", "4*6=24\n2-24=-22\n5*7=35\n-22+35=13\n13+3=16\n#### 16"),
+        ("2+7*5+3-4*6", "2+7*5=37\n37+3=40\n3+37=40\n4*6=24\n40-24=16\n#### 16"),
+        ("3*(2-5)", "2-5=-3\n3*-3=-9\n#### -9"),
+        ("20-(3+4)", "3+4=7\n20-7=13\n#### 13"),
+        ("-4*6+30", "-4*6=-24\n30-24=6\n#### 6"),
+        ("2(3+4)/7", "3+4=7\n2*7=14\n14/7=2\n#### 2"),
+        ("12/(2+4)+2^3", "2+4=6\n12/6=2\n2^3=8\n2+8=10\n#### 10"),
+        ("(2+3)*4+(2+3)*5", "2+3=5\n5*4=20\n5*5=25\n20+25=45\n#### 45"),
+        ("1,200 × 2 + 5", "1200*2=2400\n2400+5=2405\n#### 2405"),
+    ],
+)
+def test_an_expression_may_be_worked_out_in_any_order(question: str, text: str) -> None:
+    gold = text.rpartition(" ")[2]
+    assert labels(row(text, question=question, gold=gold)) == [(1,) * len(step_ends(text, "number"))]
 
 
 def test_the_answer_line_is_labelled_by_what_the_filter_knew() -> None:
@@ -91,9 +127,9 @@ def test_a_step_is_a_step_and_never_a_whole_solution() -> None:
 
 
 def test_what_ends_a_trace_after_its_answer_is_left_alone() -> None:
-    text = "40-24=16\n\nThe answer is \\boxed{16}.\n\nI hope that this helps!"
+    text = "2+7*5+3-4*6=16\n\nThe answer is \\boxed{16}.\n\nI hope that this helps!"
     assert labels(row(text, correct=True)) == [(1, 1, None)]
-    assert labels(row(text, correct=False))[0][1] == 0
+    assert labels(row(text, correct=False)) == [(1, 0, None)]
 
 
 # --- agreement, where the problem is told in words
@@ -105,9 +141,11 @@ def word_problem(*steps: str, correct: bool) -> StepRow:
 
 def test_right_arithmetic_in_a_wrong_trace_is_no_proof() -> None:
     wrong = word_problem("There are 3*4=12 apples.", "With 2 more: 12+2=14.", "#### 14", correct=False)
-    assert labels(wrong) == [(None, None, 0)]
+    assert labels(wrong) == [(None, None, None)], "the error may lie before the answer"
     right = word_problem("There are 3*4=12 apples.", "12-2=10 are left.", "#### 10", correct=True)
-    assert labels(right, wrong) == [(1, 1, 1), (1, None, 0)], "the other trace has 12, and does not have 14"
+    assert labels(right, wrong) == [(1, 1, 1), (1, None, None)], "the other trace has 12, not 14"
+    taken = word_problem("There are 3*4=12 apples.", "#### 12", correct=False)
+    assert labels(right, taken)[1] == (1, 0), "behind nothing but right steps the answer is the first error"
 
 
 def test_wrong_arithmetic_is_wrong_in_every_trace() -> None:
@@ -135,12 +173,12 @@ def test_an_operation_in_words_is_judged_by_right_traces() -> None:
 def test_behind_an_error_a_right_answer_vouches_for_nothing() -> None:
     lucky = word_problem("3+4=12", "5 pears * 2 = 14", "#### 10", correct=True)
     wrong = word_problem("5 pears * 2 = 14", "#### 14", correct=False)
-    assert labels(lucky, wrong)[1] == (None, 0), "14 stands behind the error of the trace that has it"
+    assert labels(lucky, wrong)[1] == (None, None), "14 stands behind the error of the trace that has it"
 
 
 def test_other_problems_are_no_evidence() -> None:
     other = row("3 bags * 4 apples = 12\n\n#### 12", question="Another", gold="12", correct=True)
-    assert labels(other, word_problem("3 bags * 4 apples = 14", "#### 14", correct=False))[1] == (None, 0)
+    assert labels(other, word_problem("3 bags * 4 apples = 14", "#### 14", correct=False))[1] == (None, None)
 
 
 # --- outcome
@@ -242,6 +280,36 @@ def test_processbench_labels_become_steps_of_one_message(tmp_path: Path) -> None
     assert steps == SOLUTION["steps"], "the steps are those that people saw, whatever blank lines they hold"
     assert first.messages[0].content.startswith(WORDS)
     assert first.content_hash == second.content_hash
+
+
+@pytest.mark.parametrize("name", ["test", "validation", "ood-svamp", "robust-natural", "train"])
+def test_labels_of_people_never_touch_what_is_evaluated(name: str, tmp_path: Path) -> None:
+    path, store = tmp_path / "labels.json", open_store(str(tmp_path / "store"))
+    other = {**SOLUTION, "problem": "What is twice 7?"}
+    path.write_text(json.dumps([SOLUTION, other, SOLUTION]))
+    parent = store.workspace("prepare", "0" * 8)
+    asked = [Problem(dataset="d", split="test", question=f"  {WORDS.upper()} ", answer_type="number")]
+    write_records(parent.folder / f"{name}.jsonl", asked)
+    problems = parent.publish("problems", parents={}, metrics={})
+    manifest = execute(STAGE, human(path), {"problems": problems}, store, context())
+    questions = [
+        one.messages[0].content.split("\n")[0]
+        for one in read_records(store.open(manifest.uri).file("steps.jsonl"), StepRow)
+    ]
+    learned = name == "train"
+    assert (WORDS in questions, other["problem"] in questions) == (learned, True)
+    assert manifest.metrics["overlapping"] == (0 if learned else 2)
+
+
+def test_labels_of_evaluated_questions_alone_are_none(tmp_path: Path) -> None:
+    path, store = tmp_path / "labels.json", open_store(str(tmp_path / "store"))
+    path.write_text(json.dumps([SOLUTION]))
+    parent = store.workspace("prepare", "0" * 8)
+    asked = [Problem(dataset="d", split="test", question=WORDS, answer_type="number")]
+    write_records(parent.folder / "test.jsonl", asked)
+    problems = parent.publish("problems", parents={}, metrics={})
+    manifest = execute(STAGE, human(path), {"problems": problems}, store, context())
+    assert "none of 1 traces (1 are of questions that are evaluated) got" in str(manifest.reason)
 
 
 def test_labels_of_each_step_lines_and_folders(tmp_path: Path) -> None:

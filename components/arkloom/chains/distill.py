@@ -111,7 +111,7 @@ def _sources(config: RunConfig) -> Iterable[Node]:
     """Labels by people need no debates; the reward model is then judged on a share of their problems."""
     if config.label.source != "human":
         return SOURCES
-    read = {"label": {}, "prm": {"steps": "label", "problems": "prepare"}}
+    read = {"label": {"problems": "prepare"}, "prm": {"steps": "label", "problems": "prepare"}}
     return [replace(node, inputs=read.get(node.name, node.inputs)) for node in SOURCES]
 
 

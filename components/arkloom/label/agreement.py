@@ -1,11 +1,13 @@
 """Labels from evidence: each step's own arithmetic, other traces of the same problem, the known answer.
 
 A step is wrong (0) only where its own operation evaluates otherwise, where right traces of the problem
-give the same operation another result, or where it states the answer and the answer is wrong. It is
-right (1) where every result that it states is confirmed: another right trace has it, or it is the right
-answer. That an operation evaluates as stated confirms it in a trace that ends right, and wherever the
-problem is itself an expression; in a trace that ends wrong on a problem in words it does not, since right
-arithmetic on the wrong numbers is the usual error there. Anything else is left without a label.
+give the same operation another result, or where it states a wrong answer behind nothing but right steps:
+behind a step of which nothing is known, the error may have been made there. It is right (1) where every
+result that it states is confirmed: another right trace has it, or it is the right answer. That an operation
+evaluates as stated confirms it in a trace that ends right; in one that ends wrong it does not, since right
+arithmetic on the wrong numbers is the usual error there. Where the problem is itself an expression, it
+confirms exactly the operations that are steps of it, however the trace ends. Anything else is left
+without a label.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 
 from arkloom.answers import extract, grade
 from arkloom.label.labelled import Basis, Labelled, masked_after_error, step_texts
+from arkloom.label.reduction import Reduction
 from arkloom.records import StepRow
 from arkloom.steps.operations import Equation, equations, value
 
@@ -29,14 +32,16 @@ class _Trace:
         steps: The equations of each step.
         answer_step: The step that states the answer.
         right: Whether that answer is right, where it is known.
-        evaluated: Whether an operation that evaluates as stated is right here.
+        confirmed: For each equation of each step, whether its own arithmetic confirms it.
+        expression: Whether the problem is an expression, so that arithmetic is all there is to it.
     """
 
     row: StepRow
     steps: tuple[tuple[Equation, ...], ...]
     answer_step: int | None
     right: bool | None
-    evaluated: bool
+    confirmed: tuple[tuple[bool, ...], ...]
+    expression: bool
 
 
 class Evidence:
@@ -83,19 +88,30 @@ def _read(row: StepRow, answer_type: str) -> _Trace:
     right = row.correct
     if right is None and row.gold is not None:
         right = grade(answer, row.gold, answer_type)
+    steps = tuple(equations(text, asked + "".join(texts[:place])) for place, text in enumerate(texts))
+    question = asked.split("\n")[0]
+    expression = value(question) is not None
     return _Trace(
         row=row,
-        steps=tuple(equations(text, asked + "".join(texts[:place])) for place, text in enumerate(texts)),
+        steps=steps,
         answer_step=_answer_step(texts, answer, answer_type),
         right=right,
-        evaluated=bool(right) or _is_expression(row),
+        confirmed=_worked(question, steps) if expression else _evaluated(steps, confirms=bool(right)),
+        expression=expression,
     )
 
 
-def _is_expression(row: StepRow) -> bool:
-    """Whether the problem is nothing but an expression, so that arithmetic is all there is to it."""
-    question = row.messages[-2].content.split("\n")[0] if len(row.messages) > 1 else ""
-    return value(question) is not None
+def _worked(question: str, steps: Sequence[Sequence[Equation]]) -> tuple[tuple[bool, ...], ...]:
+    """Which equations are right steps of an expression; what follows a wrong one is none."""
+    reduction = Reduction(question)
+    return tuple(
+        tuple(bool(each.right) and reduction.takes(each.operation, each.result) for each in step)
+        for step in steps
+    )
+
+
+def _evaluated(steps: Sequence[Sequence[Equation]], *, confirms: bool) -> tuple[tuple[bool, ...], ...]:
+    return tuple(tuple(confirms and bool(each.right) for each in step) for step in steps)
 
 
 def _answer_step(texts: Sequence[str], answer: str | None, answer_type: str) -> int | None:
@@ -106,10 +122,13 @@ def _answer_step(texts: Sequence[str], answer: str | None, answer_type: str) -> 
 
 
 def _sound(trace: _Trace) -> Iterator[Equation]:
-    for step in trace.steps:
+    """The equations up to the first error; of an expression, those that are steps of it."""
+    for step, confirmed in zip(trace.steps, trace.confirmed, strict=True):
         if any(equation.right is False for equation in step):
             return
-        yield from step
+        for equation, own in zip(step, confirmed, strict=True):
+            if own or not trace.expression:
+                yield equation
 
 
 def _label(number: int, trace: _Trace, evidence: Evidence) -> Labelled:
@@ -117,8 +136,10 @@ def _label(number: int, trace: _Trace, evidence: Evidence) -> Labelled:
     basis: Basis | None = None
     for place in range(len(trace.steps)):
         label, why = _step(number, trace, place, evidence)
+        if why == "answer" and labels.count(1) < place:
+            label, why = None, None  # the answer is wrong for sure, and the error may lie before it
         labels.append(label)
-        if label == 0:
+        if label == 0 or (place == trace.answer_step and trace.right is False):
             basis = why
             labels += [None] * (len(trace.steps) - place - 1)
             break
@@ -129,7 +150,8 @@ def _step(number: int, trace: _Trace, place: int, evidence: Evidence) -> tuple[i
     found = trace.steps[place]
     if any(equation.right is False for equation in found):
         return 0, "operation"
-    verdicts = [_verdict(number, trace, equation, evidence) for equation in found]
+    own = trace.confirmed[place]
+    verdicts = [_verdict(number, trace, *each, evidence) for each in zip(found, own, strict=True)]
     if False in verdicts:
         return 0, "contradiction"
     if place == trace.answer_step and trace.right is not None:
@@ -137,8 +159,12 @@ def _step(number: int, trace: _Trace, place: int, evidence: Evidence) -> tuple[i
     return (1, None) if verdicts and all(verdicts) else (None, None)
 
 
-def _verdict(number: int, trace: _Trace, equation: Equation, evidence: Evidence) -> bool | None:
+def _verdict(
+    number: int, trace: _Trace, equation: Equation, confirmed: bool, evidence: Evidence
+) -> bool | None:
     if not equation.right:
         return evidence.confirms(number, equation)
+    if confirmed or trace.expression:  # the expression itself says it: an equal result is a coincidence
+        return confirmed or None
     # Arithmetic is certain: a trace that rounds otherwise does not contradict it.
-    return trace.evaluated or evidence.confirms(number, equation) or None
+    return evidence.confirms(number, equation) or None

@@ -13,13 +13,14 @@ _EXAMPLES = 2  # of each kind
 _OUTCOMES = {True: "right", False: "wrong", None: "unknown"}
 
 
-def report(source: str, labelled: Sequence[Labelled], dropped: int) -> dict[str, Any]:
+def report(source: str, labelled: Sequence[Labelled], dropped: int, overlapping: int = 0) -> dict[str, Any]:
     """Figures of labelled traces.
 
     Args:
         source: Where the labels come from.
         labelled: Traces with at least one label.
         dropped: Traces without any.
+        overlapping: Traces left out because their question is evaluated.
     """
     steps = Counter(label for one in labelled for label in one.row.labels)
     traces = Counter((_state(one), _OUTCOMES[one.row.correct]) for one in labelled)
@@ -28,6 +29,7 @@ def report(source: str, labelled: Sequence[Labelled], dropped: int) -> dict[str,
         "source": source,
         "rows": len(labelled),
         "dropped": dropped,
+        "overlapping": overlapping,
         "problems": len({one.row.content_hash for one in labelled}),
         "steps": total,
         "labels": {"right": steps[1], "wrong": steps[0], "masked": steps[None]},

@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from arkloom.config import RunConfig
 from arkloom.errors import BadInputError
-from arkloom.jsonl import write_records
+from arkloom.jsonl import read_records, write_records
 from arkloom.label.agreement import by_agreement
 from arkloom.label.figures import report
 from arkloom.label.human import by_hand, digests, label_files
 from arkloom.label.labelled import Labelled, read_rows
 from arkloom.label.outcome import by_outcome
 from arkloom.prompts import Prompts
-from arkloom.records import StepRow
+from arkloom.records import Problem, StepRow
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
 from arkloom.telemetry.metrics import LABEL_STEPS
 
 KIND = "steps"
 ROWS = "prm.jsonl"
+EVALUATION = ("test.jsonl", "validation.jsonl", "ood-*.jsonl", "robust-*.jsonl")  # of a problems artifact
 
 
 def run(
@@ -38,18 +39,33 @@ def run(
             raise BadInputError("input 'rows' is not connected", where="stage label", mend="Give --input")
         if (reason := inputs["rows"].absent) is not None:
             return StageReport(kind=KIND, absent=f"rows is absent: {reason}")
-    found = list(_by_people(config, context) if human else _by_evidence(config, inputs["rows"], context))
+    if human and "problems" in inputs and (reason := inputs["problems"].absent) is not None:
+        return StageReport(kind=KIND, absent=f"problems is absent: {reason}")
+    given = list(_by_people(config, context) if human else _by_evidence(config, inputs["rows"], context))
+    evaluated = _evaluated(inputs["problems"]) if human and "problems" in inputs else frozenset()
+    found = [one for one in given if one.row.content_hash not in evaluated]
+    overlapping = len(given) - len(found)
     labelled = [one for one in found if any(label is not None for label in one.row.labels)]
-    figures = report(config.label.source, labelled, len(found) - len(labelled))
+    figures = report(config.label.source, labelled, len(found) - len(labelled), overlapping)
     for name, steps in figures["labels"].items():
         LABEL_STEPS.labels(label=name).set(steps)
     if not labelled:
-        why = f"none of {len(found)} traces" if found else "there are no traces, so none"
+        why = f"none of {len(given)} traces" if given else "there are no traces, so none"
+        why += f" ({overlapping} are of questions that are evaluated)" if overlapping else ""
         return StageReport(kind=KIND, absent=f"{why} got a label for any of its steps")
     write_records(outputs.folder / "steps.jsonl", [one.row for one in labelled])
     text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
     (outputs.folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    shown = ("rows", "dropped", "problems", "steps", "labels", "with_first_error", "outcome_agreement")
+    shown = (
+        "rows",
+        "dropped",
+        "overlapping",
+        "problems",
+        "steps",
+        "labels",
+        "with_first_error",
+        "outcome_agreement",
+    )
     return StageReport(kind=KIND, metrics={name: figures[name] for name in shown})
 
 
@@ -90,6 +106,16 @@ def _by_people(config: RunConfig, context: Context) -> Iterator[Labelled]:
         context.check()
 
 
+def _evaluated(problems: Artifact) -> frozenset[str]:
+    """Content hashes of every question that something is measured on."""
+    return frozenset(
+        problem.content_hash
+        for pattern in EVALUATION
+        for path in sorted(problems.folder.glob(pattern))
+        for problem in read_records(path, Problem)
+    )
+
+
 def _sections(config: RunConfig) -> tuple[str, ...]:
     """How a question is put matters only where the stage writes the question itself."""
     return ("label", "prompts") if config.label.source == "human" else ("label",)
@@ -97,9 +123,9 @@ def _sections(config: RunConfig) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="label",
-    schema=1,
+    schema=2,
     sections=_sections,
-    inputs=("rows?",),
+    inputs=("rows?", "problems?"),
     run=run,
     reads=lambda config: digests(config.label) if config.label.source == "human" else {},
 )

@@ -69,7 +69,7 @@ def value(operation: str) -> Fraction | None:
         >>> value("7*5"), value("(1)/(3)*18"), value("1/0"), value("2x+3")
         (Fraction(35, 1), Fraction(6, 1), None, None)
     """
-    text = _plain(operation).strip()
+    text = plain(operation).strip()
     try:
         found = read(text, 0)
     except (UnreadError, ZeroDivisionError):
@@ -89,11 +89,12 @@ def equations(text: str, before: str = "") -> tuple[Equation, ...]:
         >>> [(e.operation, e.result, e.right) for e in equations("so 7 * 5 = 35 and 35+2=38")]
         [('7*5', '35', True), ('35+2', '38', False)]
     """
-    found = [each for line in _plain(text).split("\n") for each in _line(line)]
-    return tuple(_with_sign(each, _plain(before)) if each.operation[:1] == "-" else each for each in found)
+    found = [each for line in plain(text).split("\n") for each in _line(line)]
+    return tuple(_with_sign(each, plain(before)) if each.operation[:1] == "-" else each for each in found)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text with its mathematics in one notation: no LaTeX, one sign for each operator."""
     text = _FRACTION.sub(r"((\1)/(\2))", _MIXED.sub("_", text))
     text = _POWER.sub("^", _BRACED.sub(r"^(\1)", text))
     return without_latex(_NOISE.sub("", text)).translate(_SIGNS)
