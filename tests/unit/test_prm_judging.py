@@ -100,11 +100,28 @@ def test_traces_whose_first_error_is_unknown_are_left_out_of_f1() -> None:
         (1, 1): {True: -1, None: -1, False: None},
         (1, None): {True: -1, None: None, False: None},
         (0, None): {True: 0, None: 0, False: 0},
-        (None, 0): {True: 1, None: 1, False: 1},
+        (1, 0): {True: 1, None: 1, False: 1},
+        (None, 0): {True: None, None: None, False: None},
     }
     for labels, outcomes in known.items():
         for correct, expected in outcomes.items():
             assert Trace("h", encoded, labels, correct).first_error == expected
+
+
+def test_labels_by_outcome_tell_no_first_error_and_pass_no_gate() -> None:
+    """Wrong traces of one step have a known error, but finding it only takes the answer."""
+    found = []
+    for number, trace in enumerate(traces(80)):
+        steps = 1 if number % 3 == 0 else 4
+        labels = (1,) * steps if trace.correct else (*[None] * (steps - 1), 0)
+        encoded = Encoded(trace.encoded.ids, trace.encoded.ends[-steps:])
+        found.append(Trace(trace.problem, encoded, labels, trace.correct))
+    assert any(one.first_error == 0 for one in found)
+    figures = judge(found, perfect(found), 0).figures
+    assert (figures["first_error_f1"], figures["floors"], figures["step_auc"]) == (None, None, 1.0)
+    verdict = gate(figures, PrmGate())
+    assert (verdict.passed, verdict.reason) == (False, figures["first_error_f1_reason"])
+    assert "more than one step" in verdict.reason
 
 
 def test_halves_and_held_out_problems_do_not_depend_on_order() -> None:

@@ -69,11 +69,13 @@ def judge(traces: Sequence[Trace], scores: Scores, seed: int) -> Judgement:
     calibration = fit(*_labelled(raw, labels))
     known = [index for index, error in enumerate(found) if error is not None]
     at = [error for error in found if error is not None]
+    unplaced = _unplaced(traces, found)
     figures: dict[str, Any] = {
         "step_auc": step_auc(raw, labels),
         "pairwise_accuracy": pairwise_accuracy(problems, raw, labels),
-        "first_error_f1": _cross_fitted_f1(traces, scores, halves),
-        "floors": _floors([traces[index] for index in known], at),
+        "first_error_f1": None if unplaced else _cross_fitted_f1(traces, scores, halves),
+        "first_error_f1_reason": unplaced,
+        "floors": None if unplaced else _floors([traces[index] for index in known], at),
         "ece": ece(bins),
         "ece_uncalibrated": ece(reliability(raw, labels)),
         "reliability": bins,
@@ -93,7 +95,8 @@ def gate(figures: dict[str, Any], settings: PrmGate) -> Gate:
     """First-error F1 at least the best floor plus a margin, and enough step AUC."""
     f1, auc, costless = figures["first_error_f1"], figures["step_auc"], figures["floors"]
     if f1 is None or auc is None or costless is None:
-        return Gate(False, "validation holds too few right and wrong solutions to judge by")
+        few = "validation holds too few right and wrong solutions to judge by"
+        return Gate(False, figures.get("first_error_f1_reason") or few)
     best = max(costless, key=lambda name: costless[name])
     need = costless[best] + settings.f1_margin
     told = [
@@ -102,6 +105,22 @@ def gate(figures: dict[str, Any], settings: PrmGate) -> Gate:
     ]
     words = [f"{what} {'reaches' if good else 'is below'} {limit}" for good, what, limit in told]
     return Gate(all(good for good, _, _ in told), "; ".join(words))
+
+
+def _unplaced(traces: Sequence[Trace], found: Sequence[int | None]) -> str | None:
+    """Why no first error can be looked for.
+
+    Where every known one is a trace's only step, as with labels by outcome, finding it takes no more than
+    to know that the answer is wrong.
+    """
+    wrong = [trace for trace in traces if 0 in trace.labels]
+    placed = any(
+        error not in (None, NONE) and len(trace.labels) > 1
+        for trace, error in zip(traces, found, strict=True)
+    )
+    if not wrong or placed:
+        return None
+    return "no first error is known in a solution of more than one step (labels by outcome never tell it)"
 
 
 def _halves(traces: Sequence[Trace], seed: int) -> tuple[list[int], list[int]]:

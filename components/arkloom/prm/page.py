@@ -69,7 +69,11 @@ def _figure(value: float | None) -> str:
 
 def _f1_lead(report: Mapping[str, Any]) -> str:
     if report["floors"] is None:
-        return "Validation holds too few right and wrong solutions to judge by."
+        why = (
+            report["first_error_f1_reason"]
+            or "validation holds too few right and wrong solutions to judge by"
+        )
+        return f"Not told: {why}."
     return (
         "Harmonic mean of the accuracy on wrong and on right solutions. The threshold behind the model's"
         " figure was chosen on other problems than it is measured on; each floor is the best of its kind in"

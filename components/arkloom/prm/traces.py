@@ -11,6 +11,7 @@ from arkloom.canonical import derive_seed
 from arkloom.errors import BadInputError
 from arkloom.jsonl import read_lines, read_records
 from arkloom.records import StepRow
+from arkloom.steps.first_error import known_error
 from arkloom.steps.model import Encoded, Prm
 
 STEPS = "steps.jsonl"
@@ -51,11 +52,12 @@ class Trace:
     def first_error(self) -> int | None:
         """Index of the first wrong step, -1 where there surely is none, None where that is not known.
 
+        A wrong step is the first where every step before it is right: one without a label may be wrong.
         A trace without a wrong step has no error if its answer is right, or if every step is right and
         the answer was never graded.
         """
         if 0 in self.labels:
-            return self.labels.index(0)
+            return known_error(self.labels)
         if self.correct or (self.correct is None and None not in self.labels):
             return -1
         return None
