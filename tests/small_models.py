@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from arkloom.jsonl import write_records
 from arkloom.records import Message, Source, TrainingRow
@@ -79,6 +79,17 @@ def model_at(folder: Path, name: str = "tiny", dtype: torch.dtype = torch.float3
     """A checkpoint folder of such a model."""
     model(name).to(dtype).save_pretrained(folder)
     tokenizer(name).save_pretrained(folder)
+    return folder
+
+
+def adapter_at(folder: Path, base: Path) -> Path:
+    """A LoRA adapter folder for the model in ``base``, with random weights that change what it says."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    network = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    settings = LoraConfig(r=2, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False)
+    get_peft_model(network, settings).save_pretrained(folder)
     return folder
 
 

@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arkloom.canonical import digest_file
+from arkloom.config import ModelConfig
 from arkloom.engines.models import model_folder
 from arkloom.errors import BadInputError
 from arkloom.grpo.stage import STAGE, sections
@@ -25,7 +26,9 @@ from arkloom.steps.model import Prm
 from arkloom.store import Manifest
 from arkloom.store.local import LocalStore
 from arkloom.training import checkpoints
+from arkloom.training.student import open_student
 from grpo_bench import QUICK, Bench, absent, bench, digits, files, process, sums
+from small_models import adapter_at
 
 pytestmark = pytest.mark.chain
 
@@ -55,6 +58,17 @@ def quick(root: Path) -> Bench:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Path]:
     made = quick(tmp_path_factory.mktemp("whole"))
     return made, files(made.make(LONG))
+
+
+def test_the_student_begins_with_its_adapter_merged(whole: tuple[Bench, Path], tmp_path: Path) -> None:
+    adapter = str(adapter_at(tmp_path / "adapter", TINY))
+    still = {"grpo.learning_rate": "1e-12", "grpo.steps": "1", "models.student.adapter": adapter}
+    manifest = whole[0].make(QUICK | still)
+    made = AutoModelForCausalLM.from_pretrained(files(manifest))
+    start = open_student(ModelConfig(adapter=adapter)).model
+    for (name, a), b in zip(made.named_parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(a, b.to(a.dtype), rtol=0, atol=1e-8, msg=name)
+    assert all((point["kl"] or 0.0) < 1e-6 for point in training(manifest)["curve"])
 
 
 def test_the_student_loads_without_arkloom_and_its_way_is_told(whole: tuple[Bench, Path]) -> None:

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arkloom.canonical import digest_file
-from arkloom.config import load
+from arkloom.config import ModelConfig, load
 from arkloom.errors import BadInputError
 from arkloom.jsonl import dump
 from arkloom.sft.rows import read_rows
@@ -29,7 +29,8 @@ from arkloom.store.local import LocalStore
 from arkloom.telemetry import Events, Progress
 from arkloom.training import checkpoints
 from arkloom.training.encode import encode
-from small_models import model_at, row, rows_artifact, tokenizer
+from arkloom.training.student import open_student
+from small_models import adapter_at, model_at, row, rows_artifact, tokenizer
 
 pytestmark = pytest.mark.chain
 
@@ -95,6 +96,16 @@ def digests(folder: Path) -> dict[str, str]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Path]:
     place = bench(tmp_path_factory.mktemp("whole"))
     return place, artifact(place.run())
+
+
+def test_the_student_begins_with_its_adapter_merged(whole: tuple[Bench, Path], tmp_path: Path) -> None:
+    place, _ = whole
+    adapter = str(adapter_at(tmp_path / "adapter", place.model))
+    still = {"sft.learning_rate": "1e-12", "sft.epochs": "1", "models.student.adapter": adapter}
+    made = AutoModelForCausalLM.from_pretrained(files(place.make(still)))
+    start = open_student(ModelConfig(name=str(place.model), adapter=adapter)).model
+    for (name, a), b in zip(made.named_parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-8, msg=name)
 
 
 def test_the_student_loads_without_arkloom_and_has_learned(whole: tuple[Bench, Path]) -> None:

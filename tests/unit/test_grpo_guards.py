@@ -22,7 +22,7 @@ from arkloom.training import checkpoints
 from small_models import model, tokenizer
 
 
-def log(step: int, **figures: float) -> dict[str, Any]:
+def log(step: int, **figures: float | None) -> dict[str, Any]:
     own = {
         name: figures.pop(name) for name in ("prm_reward", "verifier_reward", "dropped") if name in figures
     }
@@ -62,6 +62,16 @@ def test_training_stops_where_kl_is_above_its_limit() -> None:
     assert told == "KL 0.1100 per token at step 3 is above grpo.max_kl (0.1)"
     assert guards.stop_reason(guards.curve(history[:2], 1), 0.1) is None
     assert guards.stop_reason(guards.curve([log(1)], 1), 0.1) is None, "without a reference nothing is known"
+
+
+def test_a_step_without_any_kept_group_has_no_kl_and_stops_nothing() -> None:
+    history = [log(1, kl=0.05, entropy=0.3), log(2, kl=None, entropy=None, dropped=8.0)]
+    one, two = guards.curve(history, 64)
+    assert (two["kl"], two["entropy"], two["dropped"]) == (None, None, 8)
+    assert guards.stop_reason([one, two], 0.1) is None
+    page = render(told() | {"curve": [one, two]})
+    assert "0.050" in page, "the last KL that was measured"
+    assert "KL: 0.05 at first, 0.05 at last" in page
 
 
 def test_rewards_that_part_raise_the_alarm() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-from arkloom.config import GrpoConfig
+from arkloom.config import GrpoConfig, ModelConfig
 from arkloom.engines.models import model_folder
 from arkloom.errors import ArkloomError
 from arkloom.grpo.advantages import Judged
@@ -23,11 +23,13 @@ from arkloom.grpo.rollouts import ask
 from arkloom.grpo.trainer import Machine, StepGrpo, arguments
 from arkloom.grpo.training import _adapter
 from arkloom.prompts import Prompts
-from arkloom.training.student import load
+from arkloom.training.student import load, open_student
 from grpo_bench import sums
+from small_models import adapter_at
 
 REPO = Path(__file__).parents[2]
 BETA = 0.1
+TINY = ModelConfig()
 
 
 class Given(Judge):
@@ -49,9 +51,9 @@ class Given(Judge):
         return Judged(scores, everywhere, torch.tensor(ends), correct, torch.ones(size, dtype=torch.bool))
 
 
-def trainer(scratch: Path, judge: type[Judge] | None = None, alike: int = 0, **change: Any) -> StepGrpo:
+def trainer(scratch: Path, alike: int = 0, setting: ModelConfig = TINY, **change: Any) -> StepGrpo:
     torch.manual_seed(0)
-    student = load(model_folder("tiny"))
+    student = open_student(setting)
     defaults = {"method": "full", "learning_rate": 1e-3, "steps": 1, "prompts": 2, "completions": 3}
     settings = GrpoConfig(**(defaults | {"max_tokens": 40, "beta": BETA, "weight_decay": 0.1} | change))
     prompts = ask(sums(4), Prompts("tiny", "shared"), student.tokenizer)
@@ -200,25 +202,42 @@ def test_a_step_without_any_group_moves_no_weight(tmp_path: Path) -> None:
     made = trainer(tmp_path / "none", alike=6)
     before = {name: p.clone() for name, p in made.model.named_parameters()}
     made.train()
-    assert made.state.log_history[0]["arkloom/dropped"] == 2
+    told = made.state.log_history[0]
+    assert told["arkloom/dropped"] == 2
+    assert (told["kl"], told["entropy"]) == (None, None), "of no row nothing is known"
     assert all(torch.equal(p, before[name]) for name, p in made.model.named_parameters())
     other = trainer(tmp_path / "some", alike=3)
     other.train()
     assert any(not torch.equal(p, before[name]) for name, p in other.model.named_parameters())
 
 
-def test_passes_of_a_step_change_neither_loss_nor_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("alike", [0, 3])
+def test_passes_of_a_step_change_neither_loss_nor_weights_nor_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: int
 ) -> None:
-    one = trainer(tmp_path / "one")
-    monkeypatch.setattr("arkloom.grpo.trainer.PASS_TOKENS", 160)
-    many = trainer(tmp_path / "many")
-    assert (one.args.gradient_accumulation_steps, many.args.gradient_accumulation_steps) == (1, 3)
+    one = trainer(tmp_path / "one", alike=alike)
+    monkeypatch.setattr("arkloom.grpo.trainer.PASS_TOKENS", 80)
+    many = trainer(tmp_path / "many", alike=alike)
+    assert (one.args.gradient_accumulation_steps, many.args.gradient_accumulation_steps) == (1, 6)
     for each in (one, many):
+        moved(each.model)
         each.train()
     a, b = (each.state.log_history[0] for each in (one, many))
     assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
     assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+    assert a["kl"] > 1e-3
+    for name in ("kl", "entropy", "clip_ratio/region_mean"):
+        assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-6), name
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_kl_is_measured_against_the_merged_start(tmp_path: Path, method: str) -> None:
+    setting = ModelConfig(adapter=str(adapter_at(tmp_path / "adapter", model_folder("tiny"))))
+    made = trainer(tmp_path, setting=setting, method=method)
+    batch = batch_of(made)
+    made.compute_loss(made.model, batch)
+    (kl, _) = made._measured["kl"][0]
+    assert kl == pytest.approx(0.0, abs=1e-6), "nothing has been learned yet"
 
 
 def test_a_loss_that_is_not_finite_ends_with_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Masks, packing, the loss, adapters and checkpoints, each against a plain reference."""
+"""Masks, packing, the loss and checkpoints, each against a plain reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
 
 from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.jsonl import write_records
@@ -26,9 +25,8 @@ from arkloom.training import checkpoints
 from arkloom.training.encode import Example, encode
 from arkloom.training.loss import da, rsft, weighted_nll
 from arkloom.training.packing import Layout, Weighted, collate, schedule, spread
-from arkloom.training.student import adapt, load
 from arkloom.training.trainer import Recipe, train
-from small_models import model, model_at, row, tokenizer
+from small_models import model, row, tokenizer
 
 CASES = json.loads((Path(__file__).parent.parent / "cases" / "masks.json").read_text())
 
@@ -379,55 +377,6 @@ def test_what_a_checkpoint_holds_reads_back_without_pickle(two_checkpoints: Path
     assert binary == {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
     for name in ("optimizer.pt", "scheduler.pt"):
         torch.load(folder / name, weights_only=True)
-
-
-def test_a_merged_adapter_gives_what_the_adapter_gave(tmp_path: Path) -> None:
-    student = load(model_at(tmp_path / "base"))
-    frozen = {name: p.clone() for name, p in student.model.named_parameters()}
-    adapt(student, rank=4, alpha=8)
-    trained = [name for name, p in student.model.named_parameters() if p.requires_grad]
-    assert len(trained) == 2 * 7 * 2  # A and B of seven linear layers in each of two blocks
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in student.model.parameters():
-            if p.requires_grad:
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
-    ids = collate(weighted(2), "padded")
-    fields = {name: ids[name] for name in ("input_ids", "attention_mask")}
-    adapted = student.model(**fields).logits.detach()
-    base = load(tmp_path / "base").model(**fields).logits.detach()
-    student.save(tmp_path / "merged")
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    torch.testing.assert_close(merged(**fields).logits, adapted, rtol=1e-3, atol=1e-3)
-    assert (adapted - base).abs().max() > 0.1
-    assert {name for name, _ in merged.named_parameters()} == set(frozen)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_student_is_saved_in_the_dtype_it_was_stored_in(tmp_path: Path, dtype: torch.dtype) -> None:
-    student = load(model_at(tmp_path / "base", dtype=dtype))
-    assert {p.dtype for p in student.model.parameters()} == {torch.float32}
-    student.save(tmp_path / "saved")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
-    assert {p.dtype for p in again.parameters()} == {dtype}
-
-
-def test_a_weight_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
-    student = load(model_at(tmp_path / "base"))
-    with torch.no_grad():
-        next(student.model.parameters())[0, 0] = float("nan")
-    with pytest.raises(ArkloomError, match=r"embed_tokens\.weight is not finite"):
-        student.save(tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-
-
-def test_a_model_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
-    folder = model_at(tmp_path / "base")
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(BadInputError, match="no chat template"):
-        load(folder)
-    with pytest.raises(BadInputError, match="no model loads from here"):
-        load(tmp_path)
 
 
 def test_the_loss_is_told_to_the_registry_and_the_progress(tmp_path: Path) -> None:

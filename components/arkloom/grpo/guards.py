@@ -75,7 +75,10 @@ def best_step(checks: Sequence[Mapping[str, Any]], last: int | None = None) -> i
 
 
 def stop_reason(points: Sequence[Point], max_kl: float) -> str | None:
-    """Why training must end: the student is too far from where it began (KL a token, mean of a step)."""
+    """Why training must end: the student is too far from where it began (KL a token, mean of a step).
+
+    A step whose groups were all dropped tells no KL, and stops nothing.
+    """
     for point in points:
         if point["kl"] is not None and point["kl"] > max_kl:
             return f"KL {point['kl']:.4f} per token at step {point['step']} is above grpo.max_kl ({max_kl:g})"

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging
 
 from arkloom.config import RunConfig
-from arkloom.engines.models import model_folder
 from arkloom.grpo.judge import Judge
 from arkloom.grpo.page import render
 from arkloom.grpo.rollouts import Prompt, ask
@@ -28,7 +26,8 @@ from arkloom.stage import Context, StageReport
 from arkloom.steps.model import Prm
 from arkloom.store import Artifact, Workspace
 from arkloom.training.card import card
-from arkloom.training.student import Student, load
+from arkloom.training.quiet import quieten
+from arkloom.training.student import Student, load, open_student
 
 PROMPTS, VALIDATION = "prompts.jsonl", "validation.jsonl"
 
@@ -40,9 +39,9 @@ def teach(
     rows = [row.problem for row in read_records(inputs["prompts"].file(PROMPTS), PromptRow)]
     if not rows:
         return StageReport(kind=KIND, absent="no prompts to sample on")
-    _quieten(config)
-    folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
-    student = load(folder)
+    quieten(config.runtime)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of trl's calls
+    student = load(inputs["start"].folder) if "start" in inputs else open_student(config.models.student)
     student.model.to(config.runtime.device)
     asked = _fitting(config, student, rows)
     if not asked:
@@ -100,14 +99,6 @@ def _prm(config: RunConfig, inputs: Mapping[str, Artifact]) -> Prm | None:
 
 def _autocast(config: RunConfig, student: Student) -> bool:
     return bool(student.computed(config.models.student.dtype) != torch.float32)
-
-
-def _quieten(config: RunConfig) -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of trl's calls
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
 
 
 def _metrics(config: RunConfig, outcome: Outcome) -> dict[str, Any]:

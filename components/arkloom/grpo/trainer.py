@@ -58,6 +58,7 @@ class StepGrpo(GRPOTrainer):  # type: ignore[misc] # trl is not typed
         self._plan = plan(len(prompts), settings.steps, settings.prompts, seed)[: args.max_steps]
         self._rollouts: list[Rollout] = []
         self._made: Advantages | None = None
+        self._measured: dict[str, list[tuple[float, int]]] = {}
         rows = [{"prompt": prompt.chat, "number": number} for number, prompt in enumerate(prompts)]
         super().__init__(
             model=model,
@@ -71,6 +72,8 @@ class StepGrpo(GRPOTrainer):  # type: ignore[misc] # trl is not typed
             self.accelerator.num_processes != 1
         ):  # DeepSpeed: groups must stay whole on a rank, skips be shared
             raise ArkloomError("the stage grpo runs in one process", mend="Start it without a launcher")
+        if self.ref_model is not None:  # TRL reads it from the model's folder, without a merged adapter
+            self.ref_model.load_state_dict(self.model.state_dict())
         self.remove_callback(PrinterCallback)
         self.add_callback(_Rest(self))
 
@@ -128,11 +131,34 @@ class StepGrpo(GRPOTrainer):  # type: ignore[misc] # trl is not typed
             name: value[rows.to(value.device)] if value.dim() and len(value) == len(kept) else value
             for name, value in inputs.items()
         }
+        known = {name: len(values) for name, values in self._metrics["train"].items()}
         loss: torch.Tensor = super().compute_loss(model, chosen, return_outputs, num_items_in_batch)
+        self._take(known, int((inputs["completion_mask"] * inputs["tool_mask"]).sum()))
         loss = loss * (len(rows) / len(kept))
         if not torch.isfinite(loss):
             raise self._broken(f"the loss is {loss.item()}")
         return loss
+
+    def _take(self, known: dict[str, int], tokens: int) -> None:
+        """Take what a pass has told beyond ``known`` out of TRL's list, to weigh it by its kept tokens."""
+        for name, values in self._metrics["train"].items():
+            new = values[known.get(name, 0) :]
+            if new:
+                del values[known.get(name, 0) :]
+                self._measured.setdefault(name, []).extend((value, tokens) for value in new if tokens)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Figures of the loss (KL, entropy, clipping) as means over the kept tokens of a step.
+
+        TRL takes a plain mean over forward passes, and a pass without any kept row counts as a KL of 0. Here
+        such a pass tells nothing; a figure of a step without any kept row is None.
+        """
+        for name, told in self._measured.items():
+            tokens = sum(weight for _, weight in told)
+            mean = [sum(value * weight for value, weight in told) / tokens] if tokens else []
+            self._metrics["train"][name] = mean
+        self._measured.clear()
+        super().log(logs, start_time)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """No card in checkpoints: the stage writes its own."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging
 
 from arkloom.config import ModelConfig, RunConfig
 from arkloom.engines.digests import model_digest
@@ -30,13 +28,14 @@ from arkloom.stage import Context, StageReport
 from arkloom.stats.bootstrap import RESAMPLES
 from arkloom.steps.model import Prm
 from arkloom.store import Artifact, Workspace
+from arkloom.training.quiet import quieten
 
 
 def make(
     config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
 ) -> StageReport:
     """The stage's work where its inputs are there; see ``stage.run``."""
-    _quieten(config)
+    quieten(config.runtime)
     prm = _begin(config, inputs)
     parts = split(inputs, prm, config.prm.max_tokens, config.seed)
     if parts.found.too_long:
@@ -57,18 +56,12 @@ def make(
     return StageReport(kind=KIND, metrics=metrics_of(report))
 
 
-def _quieten(config: RunConfig) -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
-
-
 def _begin(config: RunConfig, inputs: Mapping[str, Artifact]) -> Prm:
     """A fresh PRM on ``prm.init``, else on ``start``, else on the student's weights."""
     setting = config.prm.init or config.models.student
     started = config.prm.init is None and "start" in inputs
-    prm = Prm.new(inputs["start"].folder if started else model_folder(setting.name))
+    folder = inputs["start"].folder if started else model_folder(setting.name)
+    prm = Prm.new(folder, None if started else setting.adapter)
     dtype = prm.stored if setting.dtype == "auto" else getattr(torch, setting.dtype)
     prm.autocast = dtype != torch.float32
     prm.model.to(config.runtime.device)

@@ -31,7 +31,7 @@ def run(
 
 STAGE = Stage(
     name="prm",
-    schema=1,
+    schema=2,
     sections=(
         "seed",
         "models.student",

@@ -31,7 +31,7 @@ def run(
 
 STAGE = Stage(
     name="sft",
-    schema=2,
+    schema=3,
     sections=("seed", "models.student", "sft"),
     inputs=("rows", "match?", "start?"),
     run=run,

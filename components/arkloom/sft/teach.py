@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging
 
 from arkloom.config import RunConfig
-from arkloom.engines.models import model_folder
 from arkloom.sft.rows import FILES, ROWS, Rows, cut, read_rows
 from arkloom.sft.stage import KIND
 from arkloom.stage import Context, StageReport
@@ -21,7 +19,8 @@ from arkloom.store import Artifact, Workspace
 from arkloom.training.card import card
 from arkloom.training.loss import da, rsft
 from arkloom.training.packing import schedule
-from arkloom.training.student import Student, adapt, load
+from arkloom.training.quiet import quieten
+from arkloom.training.student import Student, adapt, load, open_student
 from arkloom.training.trainer import Recipe, train
 
 _CURVE = 6  # digits kept of a loss in training.json
@@ -36,9 +35,8 @@ def teach(
     config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
 ) -> StageReport:
     """The stage's work where its inputs are there; see ``stage.run``."""
-    _quieten(config)
-    folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
-    student = load(folder)
+    quieten(config.runtime)
+    student = load(inputs["start"].folder) if "start" in inputs else open_student(config.models.student)
     objective = config.sft.objective
     path = inputs["rows"].file(FILES[objective])
     found = read_rows(path, student.tokenizer, config.sft.max_tokens, objective)
@@ -68,13 +66,6 @@ def teach(
     (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
     (outputs.folder / "README.md").write_text(_card(config, inputs, metrics), encoding="utf-8")
     return StageReport(kind=KIND, metrics=metrics)
-
-
-def _quieten(config: RunConfig) -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
 
 
 def _partner(config: RunConfig, partner: Artifact | None, student: Student) -> int | None:

@@ -18,9 +18,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
+from arkloom.config import ModelConfig
 from arkloom.errors import ArkloomError, BadInputError
 from arkloom.records import StepRow
 from arkloom.training import checkpoints
+from arkloom.training.student import open_student
 
 BATCH_TOKENS = 8192  # tokens of one forward pass, padding included: bounds its memory
 _HEAD_SEED = 0
@@ -61,13 +63,21 @@ class Prm:
     autocast: bool = False
 
     @classmethod
-    def new(cls, folder: Path) -> Prm:
+    def new(cls, folder: Path, adapter: str | None = None) -> Prm:
         """A PRM with a fresh head on the weights of a causal language model; the head is seeded.
 
+        Args:
+            folder: The language model.
+            adapter: Folder of an adapter that is merged into its weights first.
+
         Raises:
-            BadInputError: It does not load, or its architecture has no token classification.
+            BadInputError: It does not load, its adapter does not fit, or its architecture has no token
+                classification.
         """
         prm = cls._open(folder)
+        if adapter is not None:
+            merged = open_student(ModelConfig(name=str(folder), adapter=adapter)).model
+            prm.model.base_model.load_state_dict(merged.base_model.state_dict())
         fresh = torch.Generator().manual_seed(_HEAD_SEED)
         top = head(prm.model)
         with torch.no_grad():
