@@ -51,12 +51,6 @@ def rounds(report: Mapping[str, Any]) -> list[Block]:
     return drawn
 
 
-def _point(name: str, arm: Mapping[str, Any]) -> Point:
-    low, high = arm["ci95"]
-    colour, hollow = _look(name)
-    return Point(name, arm["tokens_per_problem"], arm["accuracy"], (low, high), colour, hollow)
-
-
 def _look(name: str) -> tuple[str, bool]:
     """Colour of an arm, and whether its point is hollow."""
     if name == BASE:

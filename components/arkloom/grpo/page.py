@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from arkloom.grpo.drawings import Curve, curves, measured
+from arkloom.grpo.drawings import drawn, measured
 from arkloom.reports.blocks import (
     Beside,
     Block,
@@ -21,6 +21,7 @@ from arkloom.reports.blocks import (
     Table,
     Tone,
 )
+from arkloom.reports.curves import Curve
 from arkloom.reports.render import html
 from arkloom.reports.words import fixed, percent, plural, points, quantity
 
@@ -88,26 +89,26 @@ def _warnings(training: Mapping[str, Any]) -> list[Block]:
 def _accuracy(training: Mapping[str, Any]) -> list[Block]:
     checks: Sequence[Mapping[str, Any]] = training["validation"]
     line = Curve("greedy", [c["rollouts"] for c in checks], [c["accuracy"] for c in checks], "student")
-    drawn = curves(
+    chart = drawn(
         [line],
         name="accuracy",
         title="Validation accuracy",
         caption="Share of right greedy answers; the best point is the student that was kept, the earlier of"
         " equal ones.",
-        across="rollouts",
-        shares=True,
+        over="rollouts",
+        write=percent,
     )
-    if drawn is None:
+    if chart is None:
         return []
     rows = tuple((quantity(c["step"]), quantity(c["rollouts"]), percent(c["accuracy"], 1)) for c in checks)
     best = frozenset(i for i, c in enumerate(checks) if c["step"] == training["best_step"])
     table = Table(("step", "rollouts", "accuracy"), rows, numeric=frozenset({0, 1, 2}), strong=best)
-    return [Beside((drawn, table))]
+    return [Beside((chart, table))]
 
 
 def _rewards(training: Mapping[str, Any]) -> list[Block]:
     way = training["curve"]
-    terms = curves(
+    terms = drawn(
         [
             measured(way, "reward", "reward", "ink"),
             measured(way, "PRM", "prm_reward", "control", dashed=True),
@@ -118,7 +119,7 @@ def _rewards(training: Mapping[str, Any]) -> list[Block]:
         caption="Means over the rollouts of a step. A PRM term that rises while the verifier’s falls is a"
         " student that learned to please the PRM.",
     )
-    dropped = curves(
+    dropped = drawn(
         [measured(way, "dropped", "dropped", "none")],
         name="dropped",
         title="Dropped groups",
@@ -131,25 +132,25 @@ def _rewards(training: Mapping[str, Any]) -> list[Block]:
 
 def _ways(training: Mapping[str, Any]) -> list[Block]:
     way = training["curve"]
-    kl = curves(
+    kl = drawn(
         [measured(way, "KL", "kl", "group")],
         name="kl",
         title="Distance from the start",
         caption="KL per token (k3), on the rollouts.",
     )
-    entropy = curves(
+    entropy = drawn(
         [measured(way, "entropy", "entropy", "student")],
         name="entropy",
         title="Entropy",
         caption="Nats per token; near zero nothing new is tried.",
     )
-    length = curves(
+    length = drawn(
         [measured(way, "tokens", "completion_length", "ink")],
         name="length",
         title="Completion length",
         caption="Mean tokens of a rollout.",
     )
-    steps = curves(
+    steps = drawn(
         [
             measured(way, "steps", "steps_per_completion", "ink"),
         ],
@@ -157,7 +158,7 @@ def _ways(training: Mapping[str, Any]) -> list[Block]:
         title="Steps of a completion",
         caption="Mean steps of a rollout.",
     )
-    read = curves(
+    read = drawn(
         [
             measured(way, "answered", "read", "right"),
             measured(way, "cut off", "clipped", "wrong", dashed=True),
@@ -165,13 +166,13 @@ def _ways(training: Mapping[str, Any]) -> list[Block]:
         name="read",
         title="Answers that can be read",
         caption="Rollouts with a readable answer, and those cut at the token limit.",
-        shares=True,
+        write=percent,
     )
     return [*_side_by_side(kl, entropy), *_side_by_side(length, steps), *_side_by_side(read)]
 
 
-def _side_by_side(*drawn: Figure | None) -> list[Block]:
-    known = tuple(figure for figure in drawn if figure is not None)
+def _side_by_side(*figures: Figure | None) -> list[Block]:
+    known = tuple(figure for figure in figures if figure is not None)
     return [Beside(known)] if known else []
 
 

@@ -50,6 +50,7 @@ def curve_chart(
     caption: str,
     over: str,
     write: Callable[[float], str] = percent,
+    bounds: tuple[float, float] | None = None,
 ) -> Figure:
     """Values against a quantity, each line named at its right end.
 
@@ -61,10 +62,11 @@ def curve_chart(
         caption: Under the picture.
         over: What the horizontal axis counts.
         write: How a value is written.
+        bounds: Least and greatest value of the vertical axis; by the values where None.
     """
 
     def draw(axes: Axes, narrow: bool) -> None:
-        _limits(axes, curves)
+        _limits(axes, curves, bounds)
         axes.grid(axis="y")
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
@@ -118,12 +120,12 @@ def known(curves: Sequence[Curve]) -> list[Curve]:
     return [curve for curve in curves if any(value is not None for value in curve.ys)]
 
 
-def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
+def _limits(axes: Axes, curves: Sequence[Curve], bounds: tuple[float, float] | None) -> None:
     values = [value for curve in curves for value in curve.ys if value is not None]
     places = [x for curve in curves for x in curve.xs]
     low, high = min(values), max(values)
     room = 0.1 * (high - low) or 0.05 * abs(high) or 0.05
-    axes.set_ylim(max(0.0, low - room) if low >= 0 else low - room, high + room)
+    axes.set_ylim(bounds or (max(0.0, low - room) if low >= 0 else low - room, high + room))
     axes.set_xlim(min(places), max(places) if max(places) > min(places) else min(places) + 1)
 
 
