@@ -249,6 +249,17 @@ def test_the_student_answers_and_the_prm_chooses(tmp_path: Path) -> None:
     assert best["ci95"][0] <= best["diff"] <= best["ci95"][1]
 
 
+def test_questions_that_nobody_can_answer_leave_a_prm_without_that_comparison(tmp_path: Path) -> None:
+    place = bench(tmp_path)
+    workspace = LocalStore(place.store).workspace("prepare", "e" * 64)
+    endless = Problem(dataset="own", split="validation", question="1+" * 5000 + "1", gold="5001")
+    write_records(workspace.folder / "validation.jsonl", [endless])
+    problems = workspace.publish("problems", parents={}, metrics={}).uri
+    best = told(place.make(QUICK, problems=problems))["best_of_n"]
+    assert list(best) == ["reason"]
+    assert "no validation problem was answered: " in best["reason"]
+
+
 QUICK = {"prm.head": "{learning_rate: 0.01, epochs: 0}", "prm.full": "{learning_rate: 0.01, epochs: 1}"}
 
 

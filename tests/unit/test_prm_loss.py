@@ -16,7 +16,7 @@ from arkloom.prm.traces import Trace, by_problem
 from arkloom.prm.training import free, optimiser, plans, rate, train
 from arkloom.stage import Context
 from arkloom.steps.contrastive import Counts, Steps, contrastive, loss
-from arkloom.steps.model import Prm, head, last_block
+from arkloom.steps.model import Encoded, Prm, head, last_block
 from arkloom.telemetry import Events, Progress
 from small_models import model_at
 from step_rows import step_row
@@ -229,6 +229,41 @@ def test_a_batch_holds_whole_problems(base: Path) -> None:
     for plan in plans(problems, settings(), 0):
         drawn = [index for batch in plan.schedule.batches for index in batch]
         assert sorted(drawn) == list(range(len(problems)))
+
+
+def unlike(prm: Prm) -> list[tuple[Trace, ...]]:
+    """Problems of many short traces, and one of a single long one."""
+    found = by_problem([*traces(prm, 12), *traces(prm, 12), *traces(prm, 12)])
+    last = found[-1][0]
+    long = Encoded(last.encoded.ids * 9, last.encoded.ends)
+    return [*found, (Trace("long", Encoded(long.ids, (*long.ends[:-1], len(long) - 1)), last.labels),)]
+
+
+def test_a_problem_is_scheduled_as_large_as_it_is_padded() -> None:
+    """Two traces of 30 and 2,000 tokens take 4,000: three such problems are over a pass of 8,192."""
+    short = Trace("a", Encoded(tuple(range(30)), (29,)), (1,))
+    long = Trace("a", Encoded(tuple(range(2000)), (1999,)), (1,))
+    (plan, _) = plans([(short, long)] * 4, settings(batch_problems=4), 0)
+    assert sorted(map(len, plan.schedule.batches)) == [2] * len(plan.schedule.batches)
+
+
+def test_no_forward_is_larger_than_its_room_and_the_loss_is_the_same(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves, largest = [], []
+    for room in (10**6, 1):
+        monkeypatch.setattr("arkloom.prm.training.FORWARD_TOKENS", room)
+        prm, seen = Prm.new(base), list[int]()
+        prm.model.register_forward_pre_hook(
+            lambda _, __, given, seen=seen: seen.append(given["input_ids"].numel()), with_kwargs=True
+        )
+        problems = unlike(prm)
+        curves.append(train(prm, problems, settings(), 0, tmp_path / str(room), context()))
+        largest.append(max(seen))
+    most = max(len(problem) * max(map(len, problem)) for problem in problems)
+    assert largest[1] <= most < largest[0]
+    losses = [[point["loss"] for point in curve] for curve in curves]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_a_loss_that_is_not_finite_is_one_clear_line(base: Path, tmp_path: Path) -> None:

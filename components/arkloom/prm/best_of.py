@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,10 @@ def answer(
             if not passing(log):
                 break
         context.check()
-        refuse_failures(log)
+        with suppress(
+            BadInputError
+        ):  # no question can be answered: nothing to compare, but a PRM all the same
+            refuse_failures(log)
         found = {debate.id: debate for debate in log.records()}
         return [found[problem.id] for problem in problems if problem.id in found]
     finally:
@@ -107,14 +111,13 @@ def judge(prm: Prm, debates: Sequence[Debate], prompts: Prompts, resamples: int,
 
     Returns:
         ``{n, problems, prm, majority, one, any, diff, ci95, p, aggregate}``; ``one`` is the mean single
-        answer, ``any`` the share of problems with at least one right answer.
-
-    Raises:
-        BadInputError: No debates.
+        answer, ``any`` the share of problems with at least one right answer. ``{reason}`` where no problem
+        was answered.
     """
     held = [debate for debate in debates if debate.error is None]
     if not held:
-        raise BadInputError("no validation problem was answered")
+        failed = next((debate.error.message for debate in debates if debate.error is not None), "")
+        return {"reason": f"no validation problem was answered{failed and ': '}{failed}"}
     rows = {
         (debate.id, turn.agent): row
         for debate in held

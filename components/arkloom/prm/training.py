@@ -30,7 +30,7 @@ from arkloom.steps.model import Prm, head, last_block
 from arkloom.telemetry import Task
 from arkloom.telemetry.metrics import TRAIN_LOSS, TRAIN_STEP
 from arkloom.training import checkpoints
-from arkloom.training.packing import Schedule, schedule
+from arkloom.training.packing import FORWARD_TOKENS, Schedule, schedule
 
 Phase = Literal["head", "full"]
 Problem = Sequence[Trace]
@@ -57,7 +57,7 @@ class Plan:
 
 def plans(problems: Sequence[Problem], settings: PrmConfig, seed: int) -> list[Plan]:
     """The phases in order; one of no epochs is left out."""
-    sizes = [sum(map(len, problem)) for problem in problems]
+    sizes = [_padded(problem) for problem in problems]
     made: list[Plan] = []
     phases: tuple[Phase, Phase] = ("head", "full")
     for phase in phases:
@@ -68,6 +68,11 @@ def plans(problems: Sequence[Problem], settings: PrmConfig, seed: int) -> list[P
         steps = schedule(sizes, settings.batch_problems, recipe.epochs, order, "flat")
         made.append(Plan(phase, recipe.learning_rate, steps, made[-1].end if made else 0))
     return made
+
+
+def _padded(traces: Sequence[Trace]) -> int:
+    """Tokens of a forward pass of these traces, padding included."""
+    return len(traces) * max(map(len, traces))
 
 
 def free(model: Any, phase: Phase) -> list[Any]:
@@ -144,6 +149,7 @@ class _Trainer:
     ) -> None:
         self._prm, self._problems, self._settings = prm, problems, settings
         self._seed, self._plan = seed, plan
+        self._room = max(FORWARD_TOKENS, *map(_padded, problems))
         self._weights = free(prm.model, plan.phase)
         self._adam = optimiser(self._weights, settings)
 
@@ -184,9 +190,8 @@ class _Trainer:
             group["lr"] = learning_rate
         parts = [0.0, 0.0, 0.0]
         for batch, labelled in zip(batches, steps, strict=True):
-            rows = [trace.labelled for index in batch for trace in self._problems[index]]
             found = loss(
-                self._prm.logits(rows),
+                self._logits([self._problems[index] for index in batch]),
                 labelled,
                 totals,
                 self._settings.temperature,
@@ -208,6 +213,16 @@ class _Trainer:
             "grad_norm": norm,
             "with_negatives": totals.opposed / totals.positives if totals.positives else None,
         }
+
+    def _logits(self, problems: Sequence[Problem]) -> torch.Tensor:
+        """R of the labelled steps of a pass, in order: [N].
+
+        Problems of unlike length would pad one another beyond the room they were scheduled in; such a pass
+        is made of one forward a problem, whose sizes the schedule has summed.
+        """
+        together = [[trace for problem in problems for trace in problem]]
+        parts = together if _padded(together[0]) <= self._room else problems
+        return torch.cat([self._prm.logits([trace.labelled for trace in part]) for part in parts])
 
     def _steps(self, batch: Sequence[int], step: int) -> Steps:
         """Labels, problems and negatives of the labelled steps of a pass."""
