@@ -289,14 +289,26 @@ def test_the_students_own_answers_are_learned_from_and_never_judged_on(tmp_path:
     assert told(place.make(QUICK, own=nothing(place.store)))["rows"] == len(LEARNED)
 
 
-def test_the_gate_is_told_whether_or_not_it_is_enforced(tmp_path: Path) -> None:
+def test_whether_the_gate_is_enforced_has_no_part_in_the_prm(tmp_path: Path) -> None:
     place = bench(tmp_path)
     limits = QUICK | {"prm.gate.auc": "1", "prm.gate.f1_margin": "2"}
     manifest = place.make(limits | {"prm.gate.enforce": "false"})
     assert not manifest.absent
     assert manifest.metrics["gate_passed"] is False
-    assert told(manifest, "prm.json")["gate"]["enforce"] is False
-    assert "not enforced" in (files(manifest) / "report.html").read_text()
+    written = "".join(path.read_text() for path in files(manifest).glob("*.json"))
+    assert '"enforce"' not in written
+    assert "It may not reward, unless" in (files(manifest) / "report.html").read_text()
+    assert place.make(limits).key == manifest.key, "found, not trained again"
+    keys = {
+        STAGE.key(load(overrides=place.settings(limits | other)), {})
+        for other in (
+            {},
+            {"prm.gate.auc": "0"},
+            {"prm.best_of": "4"},
+            {"prm.init": f"{{name: {place.model}}}"},
+        )
+    }
+    assert len(keys) == 4
 
 
 def test_ports_and_rows_that_give_nothing_are_an_absent_prm(tmp_path: Path) -> None:

@@ -168,11 +168,12 @@ def test_a_prm_that_is_not_there_says_why(bench: Bench) -> None:
 
 
 def test_a_gate_that_is_not_enforced_is_remarked() -> None:
-    below = {"gate_passed": False, "gate_enforced": False, "gate_reason": "step AUC 0.55 is below 0.70"}
-    (said,) = parents.remarks(below)
+    below = {"gate_passed": False, "gate_reason": "step AUC 0.55 is below 0.70"}
+    (said,) = parents.remarks(below, enforced=False)
     assert "below its gate (step AUC 0.55 is below 0.70), which is not enforced" in said
-    for told in (None, {}, below | {"gate_passed": True}, below | {"gate_enforced": True}):
-        assert parents.remarks(told) == []
+    for told in (None, {}, below | {"gate_passed": True}):
+        assert parents.remarks(told, enforced=False) == []
+    assert parents.remarks(below, enforced=True) == []
 
 
 def test_a_training_account_that_is_none_is_empty(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _LEARNED = (
 _GRPO = ("rollouts", "steps", "best_step", "stopped", "dropped_groups", "alarm", "curve")
 _PRM = (
     "step_auc", "pairwise_accuracy", "first_error_f1", "floors", "ece", "reliability", "best_of_n",
-    "score_length_correlation", "with_negatives", "gate_passed", "gate_enforced", "gate_reason", "rows",
+    "score_length_correlation", "with_negatives", "gate_passed", "gate_reason", "rows",
     "problems",
 )  # fmt: skip
 
@@ -85,9 +85,9 @@ def prm(artifact: Artifact | None) -> dict[str, Any]:
     return {"prm": {name: told[name] for name in _PRM if name in told}, "prm_reason": None}
 
 
-def remarks(told: Mapping[str, Any] | None) -> list[str]:
+def remarks(told: Mapping[str, Any] | None, *, enforced: bool = True) -> list[str]:
     """What a reader must know of the PRM before any figure of an arm that it rewarded."""
-    if not told or told.get("gate_passed") is not False or told.get("gate_enforced") is not False:
+    if enforced or not told or told.get("gate_passed") is not False:
         return []
     reason = f" ({told['gate_reason']})" if told.get("gate_reason") else ""
     return [f"The PRM is below its gate{reason}, which is not enforced here: it rewards all the same."]

@@ -32,8 +32,8 @@ class Gate:
     reason: str
 
     def json(self, settings: PrmGate) -> dict[str, Any]:
-        """As prm.json holds it, with the limits."""
-        return {"passed": self.passed, "reason": self.reason, **settings.model_dump()}
+        """As prm.json holds it, with the limits; whether it is enforced is not the PRM's affair."""
+        return {"passed": self.passed, "reason": self.reason, **settings.model_dump(exclude={"enforce"})}
 
 
 @dataclass(frozen=True)

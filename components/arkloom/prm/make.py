@@ -17,7 +17,7 @@ from arkloom.jsonl import read_records
 from arkloom.prm import best_of, judging
 from arkloom.prm.calibration import fold
 from arkloom.prm.page import render
-from arkloom.prm.report import assemble, card_of, metrics_of
+from arkloom.prm.report import assemble, card_of, metrics_of, settings_of
 from arkloom.prm.splitting import split, why_none
 from arkloom.prm.stage import KIND
 from arkloom.prm.traces import by_problem
@@ -110,7 +110,7 @@ def _write(
         "calibration": judged.calibration.json(),
         "gate": verdict.json(config.prm.gate),
         "judged_on": report["judged_on"],
-        "settings": config.part("prm") | {"seed": config.seed},
+        "settings": settings_of(config),
     }
     prm.save(outputs.folder)
     (outputs.folder / "prm.json").write_text(json.dumps(told, indent=1) + "\n")

@@ -45,9 +45,8 @@ def render(report: Mapping[str, Any]) -> str:
 def _lead(report: Mapping[str, Any]) -> Markup:
     if report["gate_passed"]:
         return Markup("It may reward: {}.").format(report["gate_reason"])
-    if report["gate_enforced"]:
-        return Markup("It may not reward: {}.").format(report["gate_reason"])
-    return Markup("It is below its gate, which is not enforced here: {}.").format(report["gate_reason"])
+    told = Markup("It may not reward, unless <code>prm.gate.enforce</code> is false: {}.")
+    return told.format(report["gate_reason"])
 
 
 def _cards(report: Mapping[str, Any]) -> list[Block]:
@@ -161,6 +160,6 @@ def _facts(report: Mapping[str, Any]) -> Facts:
         ("correlation of score and length", "–" if length is None else f"{fixed(length, 2)} (absolute)"),
         ("rows left out", f"{report['too_long']} too long, {report['unlabelled']} without a label"),
         ("threshold of a wrong step", fixed(report["threshold"])),
-        ("gate", f"{report['gate_reason']}{'' if report['gate_enforced'] else ' (not enforced)'}"),
+        ("gate", report["gate_reason"]),
     ]  # fmt: skip
     return Facts(tuple(pairs))

@@ -40,7 +40,6 @@ def assemble(
         "best_of_n": dict(best_of),
         "gate_passed": verdict.passed,
         "gate_reason": verdict.reason,
-        "gate_enforced": config.prm.gate.enforce,
         "threshold": judged.threshold,
         "calibration": judged.calibration.json(),
         "judged_on": split.judged_on,
@@ -52,9 +51,16 @@ def assemble(
         "too_long": split.found.too_long,
         "unlabelled": split.found.unlabelled,
         "with_negatives": _with_negatives(split),
-        "settings": config.part("prm") | {"seed": config.seed},
+        "settings": settings_of(config),
         "curve": curve,
     }
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """Section ``prm`` and the seed, without what has no part in the PRM."""
+    gate = config.prm.gate.model_dump(exclude={"enforce"})
+    settings: dict[str, Any] = config.part("prm")
+    return settings | {"gate": gate, "seed": config.seed}
 
 
 def metrics_of(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def card_of(config: RunConfig, report: Mapping[str, Any], lineage: Mapping[str, 
         facts={
             "Judged on validation": metrics_of(report)
             | {"gate": report["gate_reason"], "threshold": report["threshold"]},
-            "Settings": config.part("prm") | {"seed": config.seed},
+            "Settings": settings_of(config),
             "Lineage": lineage,
         },
         task="token-classification",

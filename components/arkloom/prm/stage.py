@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arkloom.config import RunConfig
+from arkloom.config import PrmConfig, RunConfig
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
 
@@ -29,13 +29,22 @@ def run(
     return make(config, inputs, outputs, context)
 
 
+def _begun_with(config: RunConfig) -> dict[str, str]:
+    """The weights of ``prm.init``, which no section names as a model."""
+    from arkloom.engines.digests import model_digest  # noqa: PLC0415 - heavy, and seldom needed
+
+    return {} if config.prm.init is None else {"prm.init": model_digest(config.part("prm.init"))}
+
+
 STAGE = Stage(
     name="prm",
-    schema=2,
+    schema=3,
     sections=(
         "seed",
         "models.student",
-        "prm",
+        *(f"prm.{name}" for name in PrmConfig.model_fields if name != "gate"),
+        "prm.gate.f1_margin",  # not prm.gate.enforce: whoever is rewarded asks for that
+        "prm.gate.auc",
         "prompts",
         "debate.temperature",
         "debate.top_p",
@@ -43,4 +52,5 @@ STAGE = Stage(
     ),
     inputs=("steps", "own?", "validation?", "problems?", "start?"),
     run=run,
+    reads=_begun_with,
 )
