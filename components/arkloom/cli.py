@@ -29,7 +29,7 @@ STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluat
 
 _EPILOG = """\
 first steps:
-  arkloom run --preset laptop          distil a debate on this machine (about five minutes), then
+  arkloom run --preset laptop          distil a debate on this machine (about eight minutes), then
   arkloom ask "2+7*5+3-4*6"            compare base, debate and student on one problem
   arkloom runs                         every run with its headline figures
   arkloom show runs/store/sft/KEY      what an artifact is and where it comes from

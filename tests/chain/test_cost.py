@@ -44,6 +44,15 @@ def test_turns_and_tokens_of_debates(estimated: Cost, made: dict[str, Any]) -> N
         assert load_.prompt == pytest.approx(figures["prompt_tokens"], rel=0.5)
 
 
+def test_traces_of_the_reward_model(estimated: Cost, made: dict[str, Any]) -> None:
+    """The debate's traces and the student's own; those without a known label are left out of a run."""
+    told = {node.node: node.loads[0].load for node in estimated.nodes}["prm"]
+    folder = Path(made["prm"]["uri"].removeprefix("file://"))
+    report = json.loads((folder / "report.json").read_text())
+    ratio = told.count / (report["rows"] + report["unlabelled"] + report["too_long"])
+    assert 2 / 3 < ratio < 2, ratio
+
+
 def test_rollouts_and_tokens_of_training(estimated: Cost, made: dict[str, Any]) -> None:
     nodes = {node.node: node.loads for node in estimated.nodes if node.stage in {"sft", "grpo"}}
     assert {node.partition("-")[0] for node in nodes} == {"sft", "grpo"}

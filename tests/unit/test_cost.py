@@ -89,6 +89,17 @@ def test_work_grows_in_proportion(problems: int, agents: int, rounds: int, times
     assert more == (once[0] * times, once[1] * times)
 
 
+def test_the_reward_model_reads_the_students_own_traces_too() -> None:
+    config = configs.load("smoke")
+    node = Node("prm", "prm", {"steps": "label"})
+    alone = found(cost(config, chain=(node,)), "prm")
+    both = found(cost(config, chain=(Node("prm", "prm", {"steps": "label", "own": "label-own"}),)), "prm")
+    for what in ("traces, last block", "traces, all weights"):
+        assert both[what].count == pytest.approx(1.5 * alone[what].count, abs=1)
+    human = cost(config.override(["label.source=human"]), chain=(node,))
+    assert not human.nodes[0].known, "debate traces are not what it reads, and nobody knows what is"
+
+
 def test_no_answer_is_longer_than_it_may_be() -> None:
     long = estimate(configs.load("smoke"), answer_tokens=5000)
     turns = found(long, "debate")["turns"]

@@ -17,7 +17,7 @@ from arkloom.engines.parameters import parameters
 from arkloom.errors import ArkloomError
 from arkloom.evaluate.answers import Answers, agent_answers, by_problem, group_answers
 from arkloom.evaluate.arms import Model
-from arkloom.evaluate.comparisons import deltas, gain_recovered, headlines, pairs
+from arkloom.evaluate.comparisons import deltas, gain_recovered, headlines, pairs, with_rows
 from arkloom.evaluate.costs import cost_ratios, full_debate_tokens, vote_size
 from arkloom.evaluate.kinds import standing
 from arkloom.evaluate.play import Played
@@ -282,12 +282,55 @@ def test_the_new_arms_meet_the_controls_that_decide_of_them() -> None:
         ("verifier_grpo", "control"),
         ("rft+verifier_grpo", "control"),
         ("answer_sft", "baseline"),
+        ("answer_sft_uncut", "baseline"),
+        ("answer_sft_uncut+verifier_grpo", "control"),
+        ("answer_sft_uncut+pad", "taught"),
+        ("answer_sft+answer_sft_uncut", "baseline"),
+        ("da", "taught"),
+        ("pad", "taught"),
+        ("rsft_uncut", "taught"),
+        ("rsft_uncut+answer_sft", "taught"),
+        ("rft", "control"),
+        ("rft_self", "control"),
+        ("rft_uncut", "control"),
+        ("rft_self_uncut", "control"),
+        ("rft_uncut+answer_sft", "control"),
         ("answer_sft+verifier_grpo", "control"),
         ("mine", "taught"),
     ],
 )
 def test_who_taught_an_arm(arm: str, kind: str) -> None:
     assert standing(arm) == kind
+
+
+def test_pairs_of_uncut_arms() -> None:
+    """Like is compared with like: bare answers of the same cut, label-free arms with what was not cut."""
+    found = pairs(
+        ["rsft", "da", "rsft_uncut", "answer_sft", "answer_sft_uncut", "rsft_free", "rft", "rft_free"]
+    )
+    assert set(found["objectives"]) == {
+        ("da", "rsft"),
+        ("da", "rsft_uncut"),
+        ("rsft", "answer_sft"),
+        ("da", "answer_sft"),
+        ("rsft_uncut", "answer_sft_uncut"),
+        ("da", "answer_sft_uncut"),
+    }
+    assert found["label_free"] == [
+        ("rsft_free", "rft_free"),
+        ("rsft_free", "rsft_uncut"),
+        ("rft_free", "rft"),
+    ]
+    assert not {"answer_sft_uncut", "answer_sft"} & {a for a, _ in found["controls"]}
+
+
+def test_a_headline_tells_the_rows_of_both_sides() -> None:
+    right = {"rsft": np.ones(20), "rft_self": np.zeros(20), "rft": np.ones(20)}
+    made = headlines(deltas(right, 200, 0))
+    told = {line["name"]: line for line in with_rows(made, {"rsft": {"rows": 95}, "rft_self": {"rows": 45}})}
+    assert told["rsft_vs_rft_self"]["text"].endswith(" (95 and 45 rows)")
+    assert "rows)" not in told["rsft_vs_rft"]["text"], "nothing is said where one side is not known"
+    assert [line["name"] for line in made] == list(told)
 
 
 @pytest.mark.parametrize(("pad", "beaten"), [(16, True), (10, False), (2, False)])

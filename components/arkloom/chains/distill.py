@@ -148,10 +148,11 @@ def _trained(stack: str, arms: Iterable[str]) -> Node:
     start, _, name = stack.rpartition("+")
     arm = _arm(name)
     inputs, settings = {"prompts": arm.rows, "problems": "prepare", **dict(arm.rewards)}, arm.settings
+    uncut = UNCUT if name.endswith(UNCUT) else ""  # two uncut arms are no reason to cut a third
     if arm.stage == "sft":
-        paired = bool(arm.match) and (not arm.against or {arm.against, arm.against + UNCUT} & set(arms))
+        paired = bool(arm.match) and (not arm.against or arm.against + uncut in arms or arm.against in arms)
         inputs = {"rows": arm.rows} | ({"match": arm.match} if paired else {})
-        settings += (f"sft.match={str(bool(paired) and not name.endswith(UNCUT)).lower()}",)
+        settings += (f"sft.match={str(paired and not uncut).lower()}",)
     if start:
         inputs["start"] = node_of(start)
     return Node(node_of(stack), arm.stage, inputs, settings)

@@ -17,7 +17,8 @@ from arkloom.config import RunConfig
 Role = Literal["teacher", "student", "prm"]
 
 KEPT = 0.9  # problems that give a row; the presets give 0.8 (smoke) to 0.97 (laptop)
-DISTINCT = 0.6  # traces of a debate that are left without duplicates; the presets give 0.45 to 0.6
+DISTINCT = 0.6  # traces of a debate that are left without duplicates; the presets give 0.36 to 0.6
+OWN = 0.3  # the same of the student's own answers, which one model gives: half of it in the presets
 _PROFILE_LENGTHS = {"tiny": (20, 42)}  # question, answer; of the recorded runs of the presets
 _SOURCE_LENGTHS = {"gsm8k": (150, 250), "math": (160, 600), "mcq": (250, 300)}
 _OTHER_LENGTHS = (250, 300)
@@ -79,7 +80,7 @@ def loads(config: RunConfig, node: Node, lengths: Lengths) -> list[Load] | None:
 
     Returns:
         One entry a model and kind of work, empty where no model works; None for a stage that is not
-        known here.
+        known here, or whose input cannot be foreseen (a PRM of labels that people gave).
     """
     estimate = _STAGES.get(node.stage)
     return None if estimate is None else estimate(config, node, lengths)
@@ -128,9 +129,13 @@ def _sft(config: RunConfig, node: Node, lengths: Lengths) -> list[Load]:
     return [Load("student", "rows", rows, trained=round(tokens * config.sft.epochs))]
 
 
-def _prm(config: RunConfig, node: Node, lengths: Lengths) -> list[Load]:
+def _prm(config: RunConfig, node: Node, lengths: Lengths) -> list[Load] | None:
+    """The debate's traces and, of as many answers, the student's own."""
+    if config.label.source == "human":  # how many traces people labelled, their file alone knows
+        return None
     turns = config.debate.agents * config.debate.rounds
-    rows = round(config.problems.train * turns * DISTINCT)
+    distinct = DISTINCT + (OWN if "own" in node.inputs else 0)
+    rows = round(config.problems.train * turns * distinct)
     tokens = rows * min(lengths.question + lengths.answer, config.prm.max_tokens)
     found = [
         # In the first phase the gradient stops below the last block: a forward pass but for that block.
@@ -199,7 +204,7 @@ def _beside(config: RunConfig) -> int:
     return outside * problems.ood + disturbed * min(problems.robustness, problems.test)
 
 
-_STAGES: Mapping[str, Callable[[RunConfig, Node, Lengths], list[Load]]] = {
+_STAGES: Mapping[str, Callable[[RunConfig, Node, Lengths], list[Load] | None]] = {
     "prepare": _none,
     "debate": _debate,
     "filter": _none,

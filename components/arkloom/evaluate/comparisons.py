@@ -35,7 +35,8 @@ def pairs(arms: Sequence[str]) -> dict[str, list[Pair]]:
     ``debate``      every student and the debate
     ``vote``        the debate, every student, and the vote
     ``controls``    what the debate taught and what sampling taught, of the same cut, gold seen
-    ``label_free``  the debate's consensus and a vote of samples, gold unseen; each and its like with gold
+    ``label_free``  the debate's consensus and a vote of samples, gold unseen; each and its like with gold,
+                the ``_uncut`` one where there is one, for neither is cut
     ``grpo``        step rewards and the verifier alone from the same start; PAD and RSFT
     ``objectives``  DA and RSFT, each and training on bare answers
     ``stacks``      a stack and the arm that it starts from
@@ -117,6 +118,25 @@ def headlines(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": name, "text": _sentence(name, found[name]), **found[name]} for name in wanted]
 
 
+def with_rows(
+    lines: Sequence[Mapping[str, Any]], training: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Headlines whose sentences also say from how many rows either side learned, where both are known.
+
+    Args:
+        lines: What ``headlines`` found.
+        training: Arm -> what it learned from, with ``rows`` where it learned from rows.
+    """
+    found = []
+    for line in lines:
+        rows = [training.get(arm, {}).get("rows") for arm in str(line["name"]).split("_vs_")]
+        known = len(rows) == 2 and None not in rows
+        found.append(
+            {**line, "text": f"{line['text']} ({rows[0]} and {rows[1]} rows)"} if known else {**line}
+        )
+    return found
+
+
 def _decides(name: str, delta: Mapping[str, Any], family: str) -> bool:
     """Of the label-free family only the pair among themselves is a claim; the others are its price."""
     _, _, second = name.partition("_vs_")
@@ -151,7 +171,13 @@ def _controls(students: Sequence[str]) -> list[Pair]:
 def _label_free(students: Sequence[str]) -> list[Pair]:
     unseen = [arm for arm in students if free(arm)]
     among = [(a, b) for a in unseen for b in unseen if standing(a) == "taught" and standing(b) == "control"]
-    return among + [(arm, arm.removesuffix(FREE)) for arm in unseen]
+    return among + [(arm, _with_gold(arm, students)) for arm in unseen]
+
+
+def _with_gold(arm: str, students: Sequence[str]) -> str:
+    """The like of a label-free arm that saw the gold: the uncut one if there is, for neither is cut."""
+    like = arm.removesuffix(FREE)
+    return like + UNCUT if like + UNCUT in students else like
 
 
 def _grpo(students: Sequence[str]) -> list[Pair]:
@@ -161,8 +187,15 @@ def _grpo(students: Sequence[str]) -> list[Pair]:
 
 
 def _objectives(students: Sequence[str]) -> list[Pair]:
-    learned = [arm for arm in ("rsft", "da") if arm in students]
-    return [(arm, "rsft") for arm in learned] + [(arm, ANSWER_SFT) for arm in learned]
+    """DA has no cut of its own, so it is compared with either; all others with what is cut as they are."""
+    learned = [arm for arm in students if arm.removesuffix(UNCUT) in {"rsft", "da"}]
+    others = [arm for arm in students if arm.removesuffix(UNCUT) in {"rsft", ANSWER_SFT}]
+    return [
+        (arm, other)
+        for other in sorted(others, key=lambda other: not other.startswith("rsft"))
+        for arm in learned
+        if arm == "da" or (other.startswith(ANSWER_SFT) and arm.endswith(UNCUT) == other.endswith(UNCUT))
+    ]
 
 
 def _with_last(arm: str, name: str) -> str:

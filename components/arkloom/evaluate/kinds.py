@@ -24,7 +24,7 @@ def standing(arm: str) -> Standing:
         >>> [standing(arm) for arm in ("rsft+pad", "rft_self", "verifier_grpo", "answer_sft")]
         ['taught', 'control', 'control', 'baseline']
     """
-    parts = arm.split(STACK)
+    parts = [part.removesuffix(UNCUT) for part in arm.split(STACK)]
     if not all(_control(part) or part == ANSWER_SFT for part in parts):
         return "taught"
     return "control" if any(_control(part) for part in parts) else "baseline"

@@ -10,6 +10,7 @@ from arkloom.errors import BadInputError
 from arkloom.evaluate import parents
 from arkloom.evaluate.arms import BASE, DEBATE, PRM, VOTE, Arms, configured, connect
 from arkloom.evaluate.axes import axes, sets_beside
+from arkloom.evaluate.comparisons import with_rows
 from arkloom.evaluate.costs import vote_size
 from arkloom.evaluate.page import render
 from arkloom.evaluate.play import Played, Player
@@ -53,7 +54,8 @@ def run(
     report["reasoning"] = reasoning(config, played, outputs, context)
     report["axes"] = axes(played, test, beside, config.evaluate.bootstrap, config.seed)
     report |= _of_parents(inputs, arms, report["arms"])
-    report["notes"] += parents.remarks(report["prm"])
+    report["headlines"] = with_rows(report["headlines"], report["training"])
+    report["notes"] += parents.remarks(report["prm"], enforced=config.prm.gate.enforce)
     report["keys"] = {port: artifact.key for port, artifact in inputs.items()}
     debates = played[DEBATE].debates if DEBATE in played else ()
     _write(outputs, report, played, worth_reading(debates))
@@ -128,8 +130,16 @@ def _metrics(report: Mapping[str, object]) -> dict[str, object]:
 
 STAGE = Stage(
     name="evaluate",
-    schema=3,
-    sections=("seed", "evaluate", "prompts", "debate", "models.teacher", "models.student"),
+    schema=4,  # headlines tell rows; the label-free arms are compared with uncut ones
+    sections=(
+        "seed",
+        "evaluate",
+        "prompts",
+        "debate",
+        "models.teacher",
+        "models.student",
+        "prm.gate.enforce",
+    ),
     inputs=("problems", "debates?", "rows?", "prm?", "*"),
     run=run,
 )
