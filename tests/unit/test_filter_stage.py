@@ -90,8 +90,10 @@ def test_every_evaluation_set_is_held_against_the_rows_and_test_gives_none(tmp_p
 
 
 def test_a_log_with_nothing_to_learn_is_absent_with_its_reasons(tmp_path: Path) -> None:
-    _, manifest = run_stage(tmp_path, [debate(ASKED, "16", [[WRONG, "?"]])], load("smoke"))
+    store, manifest = run_stage(tmp_path, [debate(ASKED, "16", [[WRONG, "?"]])], load("smoke"))
     assert manifest.absent
+    kept = list(read_records(store.open(manifest.uri).file("prm.jsonl"), StepRow))
+    assert [row.messages[-1].content for row in kept] == [WRONG], "a reward model learns from wrong traces"
     assert "wrong 1" in manifest.reason
     assert "unparsable 1" in manifest.reason
 

@@ -242,6 +242,23 @@ def test_an_absent_parent_and_nothing_to_label_leave_an_absent_artifact(tmp_path
     assert gone.reason == "rows is absent: all rejected"
 
 
+@pytest.mark.parametrize("wrong", [[], [row(LATE, correct=False)]])
+def test_a_filter_without_a_right_trace_still_gives_its_wrong_ones(
+    wrong: list[StepRow], tmp_path: Path
+) -> None:
+    """What a student only gets wrong is what the reward model that will judge it must see."""
+    store = open_store(str(tmp_path / "store"))
+    parent = store.workspace("filter", "0" * 8)
+    write_records(parent.folder / "prm.jsonl", wrong)
+    rejected = parent.publish("absent", parents={}, metrics={}, reason="all rejected")
+    manifest = execute(STAGE, load("smoke"), {"rows": rejected}, store, context())
+    if not wrong:
+        assert manifest.reason == "rows is absent: all rejected"
+        return
+    written = list(read_records(store.open(manifest.uri).file("steps.jsonl"), StepRow))
+    assert [one.labels for one in written] == [(1, 1, 1, 1, 0, None)]
+
+
 def test_labels_need_rows_unless_people_gave_them(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="'rows' is not connected"):
         execute(STAGE, load("smoke"), {}, open_store(str(tmp_path)), context())

@@ -37,7 +37,7 @@ def run(
     if not human:
         if "rows" not in inputs:
             raise BadInputError("input 'rows' is not connected", where="stage label", mend="Give --input")
-        if (reason := inputs["rows"].absent) is not None:
+        if (reason := inputs["rows"].absent) is not None and not _holds_traces(inputs["rows"]):
             return StageReport(kind=KIND, absent=f"rows is absent: {reason}")
     if human and "problems" in inputs and (reason := inputs["problems"].absent) is not None:
         return StageReport(kind=KIND, absent=f"problems is absent: {reason}")
@@ -106,6 +106,12 @@ def _by_people(config: RunConfig, context: Context) -> Iterator[Labelled]:
         context.check()
 
 
+def _holds_traces(rows: Artifact) -> bool:
+    """Whether there are traces: of a filter without a right one, which is absent, the wrong ones teach."""
+    path = rows.folder / ROWS
+    return path.is_file() and path.stat().st_size > 0
+
+
 def _evaluated(problems: Artifact) -> frozenset[str]:
     """Content hashes of every question that something is measured on."""
     return frozenset(
@@ -123,7 +129,7 @@ def _sections(config: RunConfig) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="label",
-    schema=2,
+    schema=3,
     sections=_sections,
     inputs=("rows?", "problems?"),
     run=run,
