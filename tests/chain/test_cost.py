@@ -46,7 +46,7 @@ def test_turns_and_tokens_of_debates(estimated: Cost, made: dict[str, Any]) -> N
 
 def test_traces_of_the_reward_model(estimated: Cost, made: dict[str, Any]) -> None:
     """The debate's traces and the student's own; those without a known label are left out of a run."""
-    told = {node.node: node.loads[0].load for node in estimated.nodes}["prm"]
+    told = next(node.loads[0].load for node in estimated.nodes if node.node == "prm")
     folder = Path(made["prm"]["uri"].removeprefix("file://"))
     report = json.loads((folder / "report.json").read_text())
     ratio = told.count / (report["rows"] + report["unlabelled"] + report["too_long"])
