@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from arkloom.jsonl import write_records
 from arkloom.records import Message, Source, TrainingRow
@@ -81,6 +82,17 @@ def model_at(folder: Path, name: str = "tiny", dtype: torch.dtype = torch.float3
     return folder
 
 
+def adapter_at(folder: Path, base: Path) -> Path:
+    """A LoRA adapter folder for the model in ``base``, with random weights that change what it says."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    network = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    settings = LoraConfig(r=2, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False)
+    get_peft_model(network, settings).save_pretrained(folder)
+    return folder
+
+
 def row(number: int) -> TrainingRow:
     """A row of the shape that the filter writes: an arithmetic problem worked out."""
     a, b, c, d, e, f = random.Random(number).choices(range(10), k=6)
@@ -98,8 +110,15 @@ def row(number: int) -> TrainingRow:
     )
 
 
-def rows_artifact(root: Path, rows: list[TrainingRow], key: str = "a" * 64) -> str:
-    """Publish rows as the filter would; returns the artifact's uri."""
+def rows_artifact(
+    root: Path,
+    rows: list[TrainingRow],
+    key: str = "a" * 64,
+    ways: Sequence[TrainingRow] = (),
+    precision: float | None = None,
+) -> str:
+    """Publish rows (and ``da`` rows) as the filter would; returns the artifact's uri."""
     workspace = LocalStore(root).workspace("filter", key)
     write_records(workspace.folder / "rsft.jsonl", rows)
-    return workspace.publish("rows", parents={}, metrics={}).uri
+    write_records(workspace.folder / "da.jsonl", ways)
+    return workspace.publish("rows", parents={}, metrics={"pseudo_label_precision": precision}).uri

@@ -9,6 +9,12 @@ from arkloom.canonical import digest
 from arkloom.protocol.votes import decide, tally
 from arkloom.records import Agent, Debate, ModelRef, Problem, Split, Stop, Turn, TurnRef
 
+# An expression, a right and a wrong way to work it out, and another right one.
+ASKED = "2+7*5+3-4*6"
+RIGHT = "7*5=35\n4*6=24\n2+35=37\n37+3=40\n40-24=16\n#### 16"
+WRONG = "7*5=33\n4*6=24\n2+33=35\n35+3=38\n38-24=14\n#### 14"
+OTHER = "2+3=5\n7*5=35\n4*6=24\n5+35=40\n40-24=16\nso it is sixteen\n#### 16"
+
 
 def debate(
     question: str,

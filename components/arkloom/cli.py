@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import os
 import sys
@@ -25,18 +26,20 @@ from arkloom.store import open_store
 _Commands: TypeAlias = (
     "argparse._SubParsersAction[argparse.ArgumentParser]"  # add_subparsers() gives no public type
 )
-STAGES = ("prepare", "debate", "filter", "sft", "evaluate")
+STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate")
 
 _EPILOG = """\
 first steps:
-  arkloom run --preset laptop          distil a debate on this machine (about five minutes), then
+  arkloom run --preset laptop          distil a debate on this machine (about eight minutes), then
   arkloom ask "2+7*5+3-4*6"            compare base, debate and student on one problem
   arkloom runs                         every run with its headline figures
   arkloom show runs/store/sft/KEY      what an artifact is and where it comes from
 
-one stage alone: arkloom prepare | debate | filter | sft | evaluate, for example: arkloom debate --help
+one stage alone: arkloom prepare | debate | filter | label | sft | prm | grpo | evaluate | gate,
+for example: arkloom debate --help
 
-exit codes: 0 done, 1 failure, 2 bad input, 75 stopped early: run again to go on
+exit codes: 0 done, 1 failure, 2 bad input, 3 refused by the gate (run --enforce),
+75 stopped early: run again to go on
 """
 
 
@@ -73,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     from arkloom.chains.run import run  # noqa: PLC0415 - `arkloom --help` must not load matplotlib
 
     preset = options.preset or (None if options.config else "laptop")
-    run(preset, options.config, options.set, options.out, options.quiet)
+    run(preset, options.config, options.set, options.out, options.quiet, options.enforce)
     return EXIT_DONE
 
 
@@ -109,6 +112,24 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace) -> int:
     print(yaml.safe_dump(_settings(options).model_dump(mode="json"), sort_keys=False), end="")
+    return EXIT_DONE
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from arkloom.chains.cost import document, estimate, print_cost  # noqa: PLC0415 - see _run
+
+    found = estimate(
+        _settings(options, "laptop"),
+        parameters=options.parameters,
+        tokens_per_second=options.tokens_per_second,
+        flops=options.flops,
+        question_tokens=options.question_tokens,
+        answer_tokens=options.answer_tokens,
+    )
+    if options.json:
+        print(json.dumps(document(found), indent=1))
+    else:
+        print_cost(found, Console(width=None if sys.stdout.isatty() else 130))
     return EXIT_DONE
 
 
@@ -170,11 +191,42 @@ def _add_run(commands: _Commands, common: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="report, logs, events (default: runs/<preset>)")
     run.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    run.add_argument("--enforce", action="store_true", help="exit 3 where the gate promotes no arm")
     run.set_defaults(command=_run)
     config = commands.add_parser(
         "config", parents=[common], help="print the whole configuration with its defaults"
     )
     config.set_defaults(command=_config, store=None)
+    _add_cost(commands, common)
+
+
+def _add_cost(commands: _Commands, common: argparse.ArgumentParser) -> None:
+    cost = commands.add_parser(
+        "cost",
+        parents=[common],
+        help="estimate turns, tokens, FLOPs and GPU-hours of a run, without running it",
+        description="Walks the run's stages and estimates what each asks of its models. Models need not be "
+        "on this machine. ROLE is teacher, student or prm; without ROLE= a value holds for all.",
+    )
+    cost.add_argument(
+        "--parameters",
+        action="append",
+        default=[],
+        metavar="[ROLE=]N",
+        help="weights of a model, such as 8e9, where neither its folder nor its name tells",
+    )
+    cost.add_argument(
+        "--tokens-per-second",
+        action="append",
+        default=[],
+        metavar="[ROLE=]N",
+        help="tokens a device generates (default: 2000)",
+    )
+    cost.add_argument("--flops", type=float, help="arithmetic a device does a second (default: 2e14)")
+    cost.add_argument("--question-tokens", type=int, help="tokens of a question's prompt")
+    cost.add_argument("--answer-tokens", type=int, help="tokens of an answer")
+    cost.add_argument("--json", action="store_true", help="print JSON")
+    cost.set_defaults(command=_cost, store=None)
 
 
 def _add_looking(

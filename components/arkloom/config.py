@@ -56,6 +56,9 @@ class ProblemsConfig(Section):
     train: int = Field(default=100, ge=0)
     validation: int = Field(default=100, ge=0)
     test: int = Field(default=500, ge=0)
+    ood: int = Field(default=0, ge=0, description="problems of each out-of-distribution set")
+    ood_path: str | None = Field(default=None, description="another data set, for all but arithmetic")
+    robustness: int = Field(default=0, ge=0, description="test problems that are asked again, disturbed")
     low: int = Field(default=0, description="smallest integer of an arithmetic problem")
     high: int = Field(default=9, description="largest integer of an arithmetic problem")
     seed: int = 0
@@ -93,6 +96,7 @@ class DebateConfig(Section):
 class FilterConfig(Section):
     """Which traces are worth learning: rejection sampling (Yuan et al., arXiv 2308.01825) and more."""
 
+    split: Split = Field(default="train", description="set per node: the split that was debated")
     label_free: bool = Field(default=False, description="grade against the consensus instead of the gold")
     margin: float = Field(default=0.2, ge=0, le=1, description="label_free: least margin of the consensus")
     corrective_style: Literal["final", "self_correct"] = "final"
@@ -116,7 +120,80 @@ class SftConfig(Section):
     lora_alpha: int = Field(default=128, ge=1)
     checkpoint_steps: int = Field(default=50, ge=1)
 
+    objective: Literal["rsft", "da", "answer"] = Field(
+        default="rsft", description="set per node: which rows, under which loss"
+    )
     match: bool = Field(default=False, description="set per node: cut rows to the partner's number")
+
+
+class LabelConfig(Section):
+    """Where labels of steps come from: other traces, the outcome alone (ablation), or people."""
+
+    source: Literal["agreement", "outcome", "human"] = "agreement"
+    path: str | None = Field(default=None, description="human: a file in the ProcessBench format")
+
+
+class PrmPhase(Section):
+    """One stage of the PRM's training."""
+
+    learning_rate: float = Field(gt=0)
+    epochs: float = Field(ge=0)
+
+
+class PrmGate(Section):
+    """What the PRM must reach on validation before it may reward anything."""
+
+    enforce: bool = Field(default=True, description="false: reported, but it rewards all the same")
+    f1_margin: float = Field(default=0.05, description="first-error F1 above the best of the four floors")
+    auc: float = Field(default=0.70, ge=0, le=1, description="least step AUC")
+
+
+class PrmConfig(Section):
+    """Process reward model: contrastive over the steps of a problem, plus cross-entropy (AgentArk)."""
+
+    init: ModelConfig | None = Field(default=None, description="weights to begin from; none = the student's")
+    head: PrmPhase = Field(default=PrmPhase(learning_rate=1e-4, epochs=3), description="last block and head")
+    full: PrmPhase = Field(default=PrmPhase(learning_rate=1e-6, epochs=1), description="then everything")
+    temperature: float = Field(default=0.1, gt=0, description="tau of the contrastive loss")
+    negatives: int = Field(default=15, ge=1, description="most negatives a positive is set against")
+    bce_weight: float = Field(default=0.5, ge=0, description="0 = the paper's loss")
+    weight_decay: float = Field(default=0.1, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    batch_problems: int = Field(default=16, ge=1, description="problems an optimiser step, each whole")
+    max_tokens: int = Field(default=4096, ge=8)
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    best_of: int = Field(default=8, ge=1, description="answers among which the PRM chooses, when judged")
+    checkpoint_steps: int = Field(default=50, ge=1)
+    gate: PrmGate = PrmGate()
+
+
+class GrpoConfig(Section):
+    """Group-relative policy optimisation with step rewards (PAD; DeepSeekMath, arXiv 2402.03300)."""
+
+    method: Literal["full", "lora"] = "lora"
+    learning_rate: float = Field(default=1e-5, gt=0)
+    steps: int = Field(default=200, ge=1, description="optimiser steps")
+    prompts: int = Field(default=8, ge=1, description="problems an optimiser step")
+    completions: int = Field(default=8, ge=2, description="rollouts a problem: the group")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=1024, ge=1, description="new tokens of a rollout")
+    prm_weight: float = Field(default=0.5, ge=0, description="verifier_grpo: 0")
+    verifier_weight: float = Field(default=0.5, ge=0, description="verifier_grpo: 1")
+    advantage: Literal["step", "sequence"] = Field(default="step", description="sequence = the paper's")
+    step_credit: Literal["mean", "sum"] = "mean"
+    aggregate: Literal["softmin", "mean", "min", "last"] = "softmin"
+    softmin_temperature: float = Field(default=0.1, gt=0)
+    beta: float = Field(default=0.001, ge=0, description="weight of the KL to the merged start")
+    clip: float = Field(default=0.2, gt=0)
+    max_kl: float = Field(default=0.1, gt=0, description="per token; training stops above it")
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    lora_rank: int = Field(default=64, ge=1)
+    lora_alpha: int = Field(default=128, ge=1)
+    validate_every: int = Field(default=10, ge=1, description="steps between greedy checks on validation")
+    checkpoint_steps: int = Field(default=20, ge=1)
 
 
 class EvaluateConfig(Section):
@@ -129,6 +206,13 @@ class EvaluateConfig(Section):
     vote_cap: int = Field(default=64, ge=1)
     bootstrap: int = Field(default=10_000, ge=100)
     latency_problems: int = Field(default=50, ge=0)
+
+
+class GateConfig(Section):
+    """When the best arm is promoted: surely better than the champion, at a bounded cost."""
+
+    margin: float = Field(default=0.0, description="least lower end of the paired interval")
+    max_token_ratio: float = Field(default=0.2, gt=0, description="student's tokens over the full debate's")
 
 
 class StoreConfig(Section):
@@ -162,7 +246,11 @@ class RunConfig(Section):
     debate: DebateConfig = DebateConfig()
     filter: FilterConfig = FilterConfig()
     sft: SftConfig = SftConfig()
+    label: LabelConfig = LabelConfig()
+    prm: PrmConfig = PrmConfig()
+    grpo: GrpoConfig = GrpoConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
     engine: Literal["transformers", "scripted"] = "transformers"
     store: StoreConfig = StoreConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -196,26 +284,18 @@ def presets() -> list[str]:
 def load(preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a configuration: defaults, then ``preset``, then ``file``, then ``a.b=c`` overrides.
 
+    A preset or a file may begin with ``extends: PRESET``: that preset comes before it.
+
     Raises:
         BadInputError: Unknown preset or key, unreadable file, wrong type; names the nearest key.
     """
-    layers: list[Mapping[str, Any]] = []
-    if preset is not None:
-        if preset not in presets():
-            raise BadInputError(
-                f"no preset {preset!r}{_nearest(preset, presets())}", mend=f"Known: {', '.join(presets())}"
-            )
-        layers.append(
-            _read(
-                importlib.resources.files("arkloom.presets").joinpath(f"{preset}.yaml").read_bytes(), preset
-            )
-        )
+    layers = [] if preset is None else _preset(preset)
     if file is not None:
         try:
-            layers.append(_read(file.read_bytes(), str(file)))
+            layers += _layers(_read(file.read_bytes(), str(file)), str(file))
         except OSError as error:
             raise BadInputError(f"cannot read the config ({error.strerror})", where=str(file)) from error
-    layers.extend(map(parse_assignment, overrides))
+    layers += map(parse_assignment, overrides)
     return build(_merge({}, *layers))
 
 
@@ -244,6 +324,20 @@ def parse_assignment(text: str) -> dict[str, Any]:
     for name in reversed(path.strip().split(".")):
         tree = {name: tree}
     return dict(tree)
+
+
+def _preset(name: Any, where: str = "") -> list[Mapping[str, Any]]:
+    if name not in presets():
+        near, known = _nearest(str(name), presets()), f"Known: {', '.join(presets())}"
+        raise BadInputError(f"no preset {name!r}{near}", where=where, mend=known)
+    content = importlib.resources.files("arkloom.presets").joinpath(f"{name}.yaml").read_bytes()
+    return _layers(_read(content, name), name)
+
+
+def _layers(tree: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    """A file's own layer, after those of the preset that it extends."""
+    own = {name: value for name, value in tree.items() if name != "extends"}
+    return [*(_preset(tree["extends"], f"{where}, extends") if "extends" in tree else []), own]
 
 
 def _read(content: bytes, where: str) -> Mapping[str, Any]:

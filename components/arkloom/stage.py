@@ -91,6 +91,8 @@ class Stage:
 
         sections = self.sections(config) if callable(self.sections) else self.sections
         models = {part: model_digest(config.part(part)) for part in sections if part.startswith("models.")}
+        if "prm" in sections and config.prm.init is not None:
+            models["prm.init"] = model_digest(config.part("prm.init"))
         answer = config.problems.answer_type
         return digest(
             {

@@ -41,7 +41,7 @@ def test_the_report_has_the_names_that_others_rely_on(whole: Whole) -> None:
         "deliberation_gain",
         "filter",
     }
-    assert names | {"seconds", "keys"} <= set(report)
+    assert names | {"seconds", "keys", "prm", "gate"} <= set(report)
     assert {"base", "vote", "debate"} <= set(report["arms"])
     for arm in report["arms"].values():
         assert {"accuracy", "ci95", "n", "tokens_per_problem", "sampled", "latency_p50_s"} <= set(arm)
@@ -51,12 +51,18 @@ def test_the_report_has_the_names_that_others_rely_on(whole: Whole) -> None:
         assert {"diff", "ci95", "p", "n"} <= set(delta)
     assert {"classes", "rejected"} <= set(report["filter"])
     assert set(report["keys"]) == set(report["seconds"]) >= {"prepare", "debate", "filter", "evaluate"}
+    assert {"step_auc", "pairwise_accuracy", "first_error_f1", "floors", "ece", "gate_passed"} <= set(
+        report["prm"]
+    )
+    assert report["gate"].keys() == {"promote", "reason"}
 
 
 def test_every_wanted_arm_is_there_or_absent_with_a_reason(whole: Whole) -> None:
     report = json.loads((whole.root / "out" / "report.json").read_text())
     settings = arkloom("config", "--config", str(whole.root / "out" / "config.yaml"))
-    wanted = set(re.findall(r"^  - (\w+)$", settings.partition("  arms:")[2].partition("  seeds:")[0], re.M))
+    wanted = set(
+        re.findall(r"^  - ([\w+]+)$", settings.partition("  arms:")[2].partition("  seeds:")[0], re.M)
+    )
     assert wanted
     assert set(report["arms"]) | set(report["absent"]) == wanted
     assert all(report["absent"].values())
@@ -99,12 +105,13 @@ def test_ask_answers_side_by_side(whole: Whole) -> None:
         assert word in told
 
 
-def test_a_student_loads_without_arkloom(whole: Whole) -> None:
+@pytest.mark.parametrize("student", ["sft-rsft", "grpo-pad"])
+def test_a_student_loads_without_arkloom(whole: Whole, student: str) -> None:
     store = LocalStore(whole.root / "store")
     pointers = store.pointers(store.runs()[0])
-    students = [p for node, p in pointers.items() if node.startswith("sft-") and p["kind"] == "model"]
-    assert students
-    folder = store.open(students[0]["uri"]).folder
+    students = {node: pointer for node, pointer in pointers.items() if pointer.get("kind") == "model"}
+    assert student in students
+    folder = store.open(students[student]["uri"]).folder
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     chat = [{"role": "user", "content": "2+7*5+3-4*6"}]
     prompt = tokenizer.apply_chat_template(
@@ -122,4 +129,24 @@ def test_no_test_problems_leave_a_report_that_says_so(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["absent"] == {"base": "no test problems", "debate": "no test problems"}
+    assert report["gate"] == {"promote": False, "reason": "the evaluation is absent: no test problems"}
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_where_all_traces_are_rejected_every_arm_is_absent_with_its_reason(tmp_path: Path) -> None:
+    """Turns of two tokens are cut off: nothing can be learned, and the chain says so and ends well."""
+    command = [*smoke_command(tmp_path), "--set", "debate.max_tokens=2", "--set", "evaluate.seeds=0"]
+    arms = ["rsft", "da", "pad", "rsft+pad"]
+    command += ["--set", f"evaluate.arms=[base,debate,{','.join(arms)}]", "--set", "evaluate.max_tokens=8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(report["arms"]) == {"base", "debate"}
+    assert set(report["absent"]) == set(arms)
+    for arm in arms:
+        assert "rows is absent: no trace is worth learning (" in report["absent"][arm].replace(
+            "prompts", "rows"
+        )
+        assert f"{arm} is absent: " in " ".join(done.stdout.split())
+    assert report["gate"] == {"promote": False, "reason": "no student arm"}
+    assert report["best_arm"] is None

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arkloom.canonical import digest_file
-from arkloom.config import load
+from arkloom.config import ModelConfig, load
 from arkloom.errors import BadInputError
 from arkloom.jsonl import dump
 from arkloom.sft.rows import read_rows
@@ -28,7 +28,9 @@ from arkloom.store import ABSENT, Manifest
 from arkloom.store.local import LocalStore
 from arkloom.telemetry import Events, Progress
 from arkloom.training import checkpoints
-from small_models import model_at, row, rows_artifact, tokenizer
+from arkloom.training.encode import encode
+from arkloom.training.student import open_student
+from small_models import adapter_at, model_at, row, rows_artifact, tokenizer
 
 pytestmark = pytest.mark.chain
 
@@ -94,6 +96,16 @@ def digests(folder: Path) -> dict[str, str]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Path]:
     place = bench(tmp_path_factory.mktemp("whole"))
     return place, artifact(place.run())
+
+
+def test_the_student_begins_with_its_adapter_merged(whole: tuple[Bench, Path], tmp_path: Path) -> None:
+    place, _ = whole
+    adapter = str(adapter_at(tmp_path / "adapter", place.model))
+    still = {"sft.learning_rate": "1e-12", "sft.epochs": "1", "models.student.adapter": adapter}
+    made = AutoModelForCausalLM.from_pretrained(files(place.make(still)))
+    start = open_student(ModelConfig(name=str(place.model), adapter=adapter)).model
+    for (name, a), b in zip(made.named_parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-8, msg=name)
 
 
 def test_the_student_loads_without_arkloom_and_has_learned(whole: tuple[Bench, Path]) -> None:
@@ -229,6 +241,49 @@ def test_an_absent_partner_cuts_nothing(tmp_path: Path) -> None:
     workspace = LocalStore(place.store).workspace("filter", "d" * 64)
     nothing = workspace.publish(ABSENT, parents={}, metrics={}, reason="no trace was right").uri
     assert training(place.make({"sft.match": "true", "sft.epochs": "1"}, match=nothing))["rows"] == 5
+
+
+def test_da_learns_from_its_own_rows_and_every_problem_weighs_the_same(tmp_path: Path) -> None:
+    place = bench(tmp_path, count=3)
+    ways = [row(n).model_copy(update={"problem_id": f"p{n // 2}", "k": 2}) for n in range(5)]
+    uri = rows_artifact(place.store, [row(n) for n in range(9)], "b" * 64, ways, precision=0.75)
+    quick = {"sft.epochs": "1", "sft.objective": "da", "sft.checkpoint_steps": "50"}
+    told = training(place.make(quick, rows=uri))
+    assert (told["objective"], told["rows"], told["problems"]) == ("da", 5, 3)
+    assert told["pseudo_label_precision"] == 0.75
+    net = AutoModelForCausalLM.from_pretrained(place.model)
+    total = 0.0
+    for way in ways:
+        one = encode(tokenizer("tiny"), way)
+        log_p = torch.log_softmax(net(torch.tensor([one.ids])).logits[0], dim=-1)
+        taught = [t for t in range(1, len(one)) if one.reasoning[t] or one.answer[t]]
+        share = 0.5 if way.problem_id != "p2" else 1.0  # its second way is not among the rows
+        total -= share * sum(log_p[t - 1, one.ids[t]].item() for t in taught) / len(taught)
+    assert told["loss_first"] == pytest.approx(total / 3, rel=1e-4)
+
+
+def test_answer_only_training_sees_no_reasoning(tmp_path: Path) -> None:
+    place = bench(tmp_path, count=6)
+    quick = {"sft.epochs": "1"}
+    answers, whole = (training(place.make(quick | {"sft.objective": name})) for name in ("answer", "rsft"))
+    assert (answers["objective"], whole["objective"]) == ("answer", "rsft")
+    assert answers["rows"] == whole["rows"]
+    assert answers["trained_tokens"] < whole["trained_tokens"] / 2
+    assert "pseudo_label_precision" not in whole
+
+
+def test_da_without_two_right_traces_is_absent_and_so_is_what_starts_from_it(tmp_path: Path) -> None:
+    place = bench(tmp_path, count=4)
+    nothing = place.make({"sft.objective": "da"})
+    assert (nothing.absent, nothing.reason) == (True, "no problem has two right traces to tell apart")
+    stacked = place.make({}, start=nothing.uri)
+    assert stacked.reason == "start is absent: no problem has two right traces to tell apart"
+
+
+def test_a_stack_starts_from_the_weights_of_the_arm_below(whole: tuple[Bench, Path], tmp_path: Path) -> None:
+    place, folder = whole
+    told = training(place.make({"sft.epochs": "1"}, start=str(folder)))
+    assert told["loss_first"] < training(place.make({"sft.epochs": "1"}))["loss_first"] / 2
 
 
 BAD_ROWS = {

@@ -53,6 +53,26 @@ def test_unknown_preset_names_the_nearest() -> None:
         configs.load("labtop")
 
 
+def test_a_preset_or_a_file_may_extend_a_preset(tmp_path: Path) -> None:
+    laptop, full = configs.load("laptop"), configs.load("laptop-full")
+    assert set(full.evaluate.arms) > set(laptop.evaluate.arms)
+    assert full.model_copy(update={"evaluate": laptop.evaluate}) == laptop
+    assert full.evaluate.model_copy(update={"arms": laptop.evaluate.arms}) == laptop.evaluate
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: laptop-full\nsft: {epochs: 9}\n")
+    assert configs.load(file=file) == full.override(["sft.epochs=9"])
+    assert configs.load("smoke", file, ["sft.epochs=1"]).sft.epochs == 1
+
+
+@pytest.mark.parametrize("named", ["labtop", "[laptop]", "3", "null", "../laptop"])
+def test_extending_what_is_no_preset_names_the_file(tmp_path: Path, named: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"extends: {named}\n")
+    with pytest.raises(BadInputError, match="no preset") as caught:
+        configs.load(file=file)
+    assert caught.value.line().startswith(f"{file}, extends: no preset")
+
+
 @pytest.mark.parametrize("preset", configs.presets())
 def test_presets_load_and_survive_a_round_trip(preset: str) -> None:
     settings = configs.load(preset)

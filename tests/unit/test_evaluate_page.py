@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from debate_cases import debate, three_debates
@@ -17,10 +18,24 @@ from arkloom.evaluate.page import headline, render
 CASE = Path(__file__).parents[1] / "cases" / "report.json"
 
 
+DRAWN = ("accuracy_per_round", "transitions", "grpo", "rollouts", "prm")
+
+
 @pytest.fixture
-def told() -> dict[str, Any]:
+def whole() -> dict[str, Any]:
     case: dict[str, Any] = json.loads(CASE.read_text())
     return case
+
+
+@pytest.fixture
+def told(whole: dict[str, Any]) -> dict[str, Any]:
+    return whole | dict.fromkeys(("grpo", "rollouts", "prm"))
+
+
+def undrawn(told: dict[str, Any]) -> dict[str, Any]:
+    """The same report with nothing to draw: drawing takes time."""
+    arms = {name: arm | {"tokens_per_problem": 0} for name, arm in told["arms"].items()}
+    return told | {"arms": arms} | dict.fromkeys(DRAWN)
 
 
 def words(html: str) -> str:
@@ -33,8 +48,9 @@ def sentence(told: dict[str, Any]) -> str:
 
 
 def rows(html: str, heading: str) -> list[list[str]]:
-    """Cells of the first table after a heading."""
-    table = re.search(r"<tbody>(.*?)</tbody>", html[html.index(f"{heading}</h2>") :], re.DOTALL)
+    """Cells of the first table after a heading, or of the first of all."""
+    after = html[html.index(f"{heading}</h2>") :] if heading else html
+    table = re.search(r"<tbody>(.*?)</tbody>", after, re.DOTALL)
     assert table is not None
     found = [
         re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
@@ -50,6 +66,7 @@ def test_the_finding_stands_first_in_words(told: dict[str, Any]) -> None:
 
 
 def test_a_gain_that_cannot_be_told_says_why(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     told |= {
         "gain_recovered": None,
         "gain_recovered_ci95": None,
@@ -67,6 +84,7 @@ def test_a_control_is_not_called_the_student(told: dict[str, Any]) -> None:
 
 
 def test_no_student_is_said_and_nothing_is_invented(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     told |= {"best_arm": None, "best_arm_reason": "no student arm", "gain_recovered": None}
     assert sentence(told) == "No student to report on: no student arm."
     assert "best student" not in words(render(told))
@@ -80,8 +98,12 @@ def test_every_arm_stands_in_the_table_best_first(told: dict[str, Any]) -> None:
 
 
 def test_every_comparison_shows_its_interval_and_corrected_p(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     html = render(told)
-    found = {cells[0]: cells[1:] for cells in rows(html, "Who is better than whom")}
+    decides = {cells[0]: cells[1:] for cells in rows(html, "Who is better than whom")}
+    folded = {cells[0]: cells[1:] for cells in rows(html[html.index("Against base") :], "")}
+    assert not decides.keys() & folded.keys()
+    found = decides | folded
     assert len(found) == len(told["deltas"])
     assert next(iter(found)) == "rsft over rft_self", "what decides the claim comes first"
     assert found["rsft over rft"] == ["+2.7", "", "[\u22120.1, +5.5]", "0.061", "500"]
@@ -98,17 +120,20 @@ def test_a_gain_by_talking_that_may_be_nothing_is_called_so(told: dict[str, Any]
 
 
 def test_reasons_that_rejected_nothing_are_left_out(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     shown = words(render(told))
     assert "duplicate 201" in shown
     assert "overlap" not in shown
 
 
 def test_headlines_are_shown_whatever_they_show(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     shown = words(render(told))
     assert "rsft is not told apart from rft: +2.7 points, 95 % interval \u22120.1 to +5.5" in shown
 
 
 def test_absent_arms_are_named_with_their_reasons(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     assert "Not in this report rft_uncut no partner arm to be cut to" in words(render(told))
 
 
@@ -139,6 +164,7 @@ def test_at_most_three_debates_with_their_corrections(told: dict[str, Any]) -> N
 
 
 def test_hostile_names_reasons_and_answers_are_inert(told: dict[str, Any]) -> None:
+    told = undrawn(told)
     script = "<script>alert(1)</script>"
     told["arms"][script] = told["arms"].pop("rft")
     told["absent"][script] = script
@@ -147,6 +173,12 @@ def test_hostile_names_reasons_and_answers_are_inert(told: dict[str, Any]) -> No
     told["filter"] = {"classes": {script: 1}, "rejected": {script: 1}}
     told["seconds"] = {script: 1.0}
     told["keys"] = {script: script}
+    told["axes"] = {"ood": {script: told["axes"]["ood"]["shorter"] | {script: told["arms"]["rsft"]}}}
+    told["reasoning"][script] = told["reasoning"]["base"]
+    told["training"][script] = told["training"]["rsft"]
+    told["grpo"] = {script: {"rollouts": 64, "stopped": script, "alarm": script, "curve": []}}
+    told["rollouts"] = {script: [{"rollouts": 64, "accuracy": 0.5}]}
+    told["prm"] = {"gate_passed": False, "gate_reason": script, "floors": {script: 0.2}}
     told["deltas"] = {f"{script}_vs_{script}": told["deltas"]["rsft_vs_rft"]}
     told["gain_recovered"], told["gain_recovered_reason"] = None, script
     html = render(told, [debate(script, script, [[(script, script)]])])
@@ -164,15 +196,92 @@ def test_an_empty_report_is_a_page() -> None:
     assert "No student to report on" in render({})
 
 
+def test_other_problems_and_disturbed_ones_stand_beside_test(told: dict[str, Any]) -> None:
+    told = undrawn(told)
+    html = render(told)
+    found = {cells[0]: cells[1:] for cells in rows(html, "Beyond the problems of training")}
+    assert found["rsft"] == ["94.8 % [92, 96]", "81.0 % [77, 85]", "10.0 % [6, 14]"]
+    shown = words(html)
+    assert "93.0 % [89, 97] +2.0 [\u22121.0, +5.0]" in shown
+    assert "larger numbers 100. Models alone, greedily." in shown
+    assert "Beyond the problems" not in words(render(told | {"axes": {"ood": {}, "robustness": {}}}))
+
+
+def test_reasoning_below_twenty_cases_is_not_told(told: dict[str, Any]) -> None:
+    told = undrawn(told)
+    found = {cells[0]: cells[1:] for cells in rows(render(told), "How the models reason")}
+    assert found["base"] == ["0.412", "1.51", "5.2 %", "310"]
+    assert found["rft"] == ["0.031", "1.03", "–", "12"]
+    nothing = {"nll": None, "ppl": None, "tokens": 0, "traces": 0, "self_correction": None, "cases": 0}
+    assert "How the models reason" not in words(render(told | {"reasoning": {"base": nothing}}))
+
+
+def test_labels_without_gold_stand_beside_what_was_learned_from_them(told: dict[str, Any]) -> None:
+    told = undrawn(told)
+    told["arms"]["rsft_free"] = told["arms"]["rsft"]
+    told["training"]["rsft_free"] = {"rows": 77, "problems": 77, "pseudo_label_precision": 0.912}
+    table = render(told)[render(told).index("What the student was shown</h2>") :]
+    found = {cells[0]: cells[1:] for cells in rows(table, "What the student was shown")}
+    assert found["rsft_free"] == ["77", "77", "–", "–", "91.2 %", "94.8 % [92, 96]"]
+    assert found["rsft"][4] == "–"
+
+
+def test_the_prm_stands_beside_its_floors_and_its_gate(whole: dict[str, Any]) -> None:
+    only = {"prm": whole["prm"]}
+    shown = words(render(only))
+    assert "step AUC 0.983" in shown
+    assert "gate passed first-error F1 0.912 is 0.440 above the best floor" in shown
+    assert "PRM finds the first wrong step 0.912" in shown
+    assert "outcome knowing which answers are wrong, and their usual step 0.472" in shown
+    assert "71.0 % right; their majority 62.0 %, +9.0 points [+3.0, +15.0]" in shown
+    assert "score 0.05: 2 % of 40 right" in render(only).replace("\u00a0", " ")
+    only["prm"] |= {"gate_passed": False, "gate_reason": "step AUC 0.61 is below 0.70", "reliability": []}
+    assert "gate not passed step AUC 0.61 is below 0.70" in words(render(only))
+
+
+def test_a_prm_that_is_not_there_is_named_with_its_reason(told: dict[str, Any]) -> None:
+    told = undrawn(told)
+    told["prm_reason"] = "no step got a label"
+    assert "prm no step got a label" in words(render(told))
+    assert "How well the PRM" not in words(render(told))
+
+
+def test_learning_from_rewards_is_drawn_over_rollouts(whole: dict[str, Any]) -> None:
+    only = {name: whole[name] for name in ("grpo", "rollouts")}
+    html = render(only)
+    found = {cells[0]: cells[1:] for cells in rows(html, "Learning from rewards")}
+    assert found["pad"] == ["1 280", "95.0 %", "71.3 %", "12", "all steps done"]
+    assert found["verifier_grpo"][4] == "KL above 0.1 a token"
+    plain = html.replace("\u00a0", " ")
+    assert "pad ends at 95 %; verifier_grpo ends at 96 %" in plain
+    assert "Reward of the PRM" in plain
+    assert "KL, entropy, length and dropped groups" in words(html)
+
+
+def test_a_training_without_a_step_is_no_drawing() -> None:
+    html = render({"grpo": {"pad": {"rollouts": 0, "curve": []}}, "rollouts": {"pad": []}})
+    assert "<svg" not in html
+    assert rows(html, "Learning from rewards")[0][:2] == ["pad", "0"]
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(whole: dict[str, Any]) -> None:
+    html = render(whole)
+    drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(drawings) > 15
+    for drawing in drawings:
+        ElementTree.fromstring(drawing.replace("&nbsp;", " "))
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert not re.search(r'(?:src|href)="(?!#)', html)
+
+
 KEYS = sorted(json.loads(CASE.read_text()))
 
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("gone", [True, False], ids=["missing", "null"])
-def test_any_part_may_lack(told: dict[str, Any], key: str, gone: bool) -> None:
-    drawn = {"accuracy_per_round", "transitions"}
-    for name in drawn - {key}:  # what the debate did is drawn apart from all else; drawing takes time
-        del told[name]
+def test_any_part_may_lack(whole: dict[str, Any], key: str, gone: bool) -> None:
+    told = undrawn(whole) | {key: whole[key]}
     if gone:
         del told[key]
     else:
@@ -187,7 +296,7 @@ OPTIONAL = ("sampled", "latency_p50_s", "tokens_per_correct", "validation", "no_
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_any_figure_of_an_arm_may_lack(told: dict[str, Any], name: str) -> None:
-    told |= {"accuracy_per_round": [], "transitions": []}
+    told = undrawn(told)
     without = copy.deepcopy(told)
     for arm in told["arms"].values():
         arm[name] = None
@@ -199,8 +308,8 @@ def test_any_figure_of_an_arm_may_lack(told: dict[str, Any], name: str) -> None:
         assert len(rows(html, "how often it is right")) == len(case["arms"])
 
 
-def test_the_names_are_those_that_the_report_writes(told: dict[str, Any]) -> None:
+def test_the_names_are_those_that_the_report_writes(whole: dict[str, Any]) -> None:
     """The case of these tests has the keys of a real report, so that it cannot drift away from it."""
     empty = report.empty({}, "")
-    assert set(empty) <= set(told)
-    assert page.BASE in told["arms"]
+    assert set(empty) <= set(whole)
+    assert page.BASE in whole["arms"]

@@ -63,20 +63,25 @@ class Bench:
         fill(work.folder)
         return work.publish("absent" if absent else kind, parents={}, metrics={}, reason=absent)
 
-    def problems(self, test: list[Problem], validation: list[Problem], key: str = "p") -> Manifest:
+    def problems(
+        self, test: list[Problem], validation: list[Problem], key: str = "p", **beside: list[Problem]
+    ) -> Manifest:
         def fill(folder: Path) -> None:
             write_records(folder / "test.jsonl", test)
             write_records(folder / "validation.jsonl", validation)
+            for name, asked in beside.items():
+                write_records(folder / f"{name.replace('_', '-')}.jsonl", asked)
 
         return self.publish("problems", key, fill)
 
-    def model(self, key: str, weights: str = "") -> Manifest:
+    def model(self, key: str, weights: str = "", training: dict[str, Any] | None = None) -> Manifest:
         def fill(folder: Path) -> None:
             (folder / "config.json").write_text(json.dumps({"made": weights or key}))
             (folder / "model.safetensors").write_bytes(
                 (model_folder("tiny") / "model.safetensors").read_bytes()
             )
-            (folder / "training.json").write_text(json.dumps({"rows": 7, "curve": [key]}))
+            told = {"rows": 7, "curve": [key]} if training is None else training
+            (folder / "training.json").write_text(json.dumps(told))
 
         return self.publish("model", key, fill)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arkloom.config import FilterConfig, RunConfig, load
+from arkloom.config import FilterConfig
 from arkloom.errors import BadInputError
 from arkloom.filter.diversity import LEAST, diverse
 from arkloom.filter.duplicates import Duplicates, bands
@@ -17,21 +17,11 @@ from arkloom.filter.mentions import mention
 from arkloom.filter.offsets import answer_offset
 from arkloom.filter.overlap import Evaluation
 from arkloom.filter.page import render
-from arkloom.filter.stage import STAGE, filter_log
-from arkloom.jsonl import read_records, write_records
 from arkloom.prompts import Prompts
-from arkloom.records import Debate, DebateError, Problem, PromptRow, StepRow, TrainingRow
-from arkloom.stage import Context, execute
-from arkloom.store import open_store
-from arkloom.telemetry import Events, Progress
-from arkloom.telemetry.metrics import REGISTRY
-from trace_logs import debate
+from arkloom.records import Debate, DebateError, Problem
+from trace_logs import ASKED, OTHER, RIGHT, WRONG, debate
 
 CASES = Path(__file__).parents[1] / "cases"
-ASKED = "2+7*5+3-4*6"
-RIGHT = "7*5=35\n4*6=24\n2+35=37\n37+3=40\n40-24=16\n#### 16"
-WRONG = "7*5=33\n4*6=24\n2+33=35\n35+3=38\n38-24=14\n#### 14"
-OTHER = "2+3=5\n7*5=35\n4*6=24\n5+35=40\n40-24=16\nso it is sixteen\n#### 16"
 LONG = "Jared types 47 words per minute and then 52 words per minute and then five more words than that"
 
 
@@ -301,6 +291,15 @@ def test_step_rows_hold_right_and_wrong_traces_and_where_steps_end() -> None:
     assert rows[0].labels == ()
 
 
+def test_step_rows_are_told_apart_within_right_and_wrong_traces() -> None:
+    """A wrong trace that differs from a right one in one step is no duplicate of it; a repeated one is."""
+    near = RIGHT.replace("40-24=16\n#### 16", "40-24=15\n#### 15")
+    said = [[RIGHT, RIGHT, near, near + " ", WRONG], [RIGHT, near, near, WRONG, OTHER]]
+    rows = outcome(debate(ASKED, "16", said), debate(ASKED, "16", said, seed=1)).prm
+    found = sorted((row.correct, row.messages[-1].content) for row in rows)
+    assert found == sorted([(True, RIGHT), (True, OTHER), (False, near), (False, WRONG)])
+
+
 def test_prompts_are_the_usable_questions() -> None:
     result = outcome(debate(ASKED, "16", [[WRONG]]), debate("9+9", "18", [["#### 18"]], split="test"))
     assert [row.problem.question for row in result.prompts] == [ASKED]
@@ -326,65 +325,6 @@ def test_planted_near_duplicates_are_found_with_and_without_the_index() -> None:
         changed = text(7).replace("w7x79", "other")
         assert known.add(changed) == 7
         assert known.add(text(size)) is None
-
-
-# --- the stage
-
-
-def run_stage(tmp_path: Path, records: Sequence[Debate], config: RunConfig) -> tuple:
-    store = open_store(str(tmp_path / "store"))
-    prepared = store.workspace("prepare", "0" * 8)
-    held = Problem(dataset="t", split="test", question="held out", gold="1")
-    write_records(prepared.folder / "test.jsonl", [held])
-    write_records(prepared.folder / "validation.jsonl", [])
-    known = Problem(**{**records[0].problem().model_dump(by_alias=True), "meta": {"level": 3}})
-    write_records(prepared.folder / "train.jsonl", [known])
-    problems = prepared.publish("problems", parents={}, metrics={})
-    debated = store.workspace("debate", "1" * 8)
-    write_records(debated.folder / "debates-00000.jsonl", records)
-    debates = debated.publish("debates", parents={}, metrics={})
-    context = Context(Progress(quiet=True), Events(None, run="", node="filter"))
-    manifest = execute(STAGE, config, {"debates": debates, "problems": problems}, store, context)
-    return store, manifest
-
-
-def test_the_stage_writes_rows_that_lead_back_to_their_turns(tmp_path: Path) -> None:
-    said = [[WRONG, RIGHT, OTHER, RIGHT], [RIGHT, RIGHT, OTHER, "#### 3"]]
-    records = [debate(ASKED, "16", said), debate("1+1", "2", [["1+1=2\n#### 2", "?"]])]
-    store, manifest = run_stage(tmp_path, records, load("smoke"))
-    artifact = store.open(manifest.uri)
-    turns = {(d.id, d.seed, t.agent, t.round): t for d in records for t in d.turns}
-    for name, record in (("rsft.jsonl", TrainingRow), ("da.jsonl", TrainingRow), ("prm.jsonl", StepRow)):
-        rows = list(read_records(artifact.file(name), record))
-        assert rows
-        for row in rows:
-            turn = turns[row.source.debate, row.source.seed, row.source.agent, row.source.round]
-            assert turn.text.strip() == row.messages[-1].content
-        told = REGISTRY.get_sample_value("arkloom_filter_rows_kept", {"output": name.removesuffix(".jsonl")})
-        assert told == len(rows)
-    prompts = list(read_records(artifact.file("prompts.jsonl"), PromptRow))
-    assert {row.problem.meta.get("level") for row in prompts} == {3, None}  # meta comes from prepare
-    report = json.loads(artifact.file("report.json").read_text())
-    assert manifest.metrics["rows"] == report["rows"]["rsft"] == 2
-    assert report["evaluation_questions"] == 1
-    assert "What the filter kept" in artifact.file("report.html").read_text()
-
-
-def test_a_log_with_nothing_to_learn_is_absent_with_its_reasons(tmp_path: Path) -> None:
-    _, manifest = run_stage(tmp_path, [debate(ASKED, "16", [[WRONG, "?"]])], load("smoke"))
-    assert manifest.absent
-    assert "wrong 1" in manifest.reason
-    assert "unparsable 1" in manifest.reason
-
-
-def test_a_log_alone_can_be_filtered(tmp_path: Path) -> None:
-    log = tmp_path / "debates.jsonl"
-    write_records(log, [debate(ASKED, "16", [[RIGHT]])])
-    report = filter_log(log, tmp_path / "out", load("smoke"))
-    assert report["rows"]["rsft"] == 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "da.jsonl", "prm.jsonl", "prompts.jsonl", "report.html", "report.json", "rsft.jsonl",
-    ]  # fmt: skip
 
 
 def test_the_page_shows_classes_reasons_and_examples_escaped() -> None:

@@ -15,11 +15,11 @@ FLOORS = (
     ("errors", "canonical", "records", "jsonl"),
     ("config", "presets", "answers", "problems", "store", "engines", "telemetry", "prompts"),
     ("stage", "protocol", "traces", "training", "stats", "reports", "registry", "steps"),
-    ("prepare", "debate", "filter", "sft", "evaluate", "tiny"),
+    ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "tiny"),
     ("chains",),
     ("cli", "__main__", "__init__"),
 )
-STAGES = ("prepare", "debate", "filter", "sft", "evaluate")
+STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate")
 HEAVY = {"torch", "transformers", "trl", "vllm", "deepspeed", "peft", "datasets", "accelerate"}
 HEAVY_GROUND = {"engines/transformers.py", "engines/decoding.py", "engines/vllm.py"}
 README_HEADINGS = ("What", "Inputs", "Outputs", "Metrics", "Bad input")

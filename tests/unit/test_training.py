@@ -1,4 +1,4 @@
-"""Masks, packing, the loss, adapters and checkpoints, each against a plain reference."""
+"""Masks, packing, the loss and checkpoints, each against a plain reference."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
 
 from arkloom.errors import ArkloomError, BadInputError, ResumeError
+from arkloom.jsonl import write_records
 from arkloom.records import Message
+from arkloom.sft.rows import answer_alone, cut, read_rows
 from arkloom.stage import Context
 from arkloom.telemetry import Events, Progress
 from arkloom.telemetry.metrics import REGISTRY
 from arkloom.tiny.tokenizer import build
 from arkloom.training import checkpoints
-from arkloom.training.encode import encode
-from arkloom.training.loss import rsft, weighted_nll
+from arkloom.training.encode import Example, encode
+from arkloom.training.loss import da, rsft, weighted_nll
 from arkloom.training.packing import Layout, Weighted, collate, schedule, spread
-from arkloom.training.student import adapt, load
 from arkloom.training.trainer import Recipe, train
-from small_models import model, model_at, row, tokenizer
+from small_models import model, row, tokenizer
 
 CASES = json.loads((Path(__file__).parent.parent / "cases" / "masks.json").read_text())
 
@@ -92,6 +93,31 @@ def test_a_template_that_rewrites_the_answer_is_refused() -> None:
         encode(coder, row(0))
 
 
+WAYS = (1, 3, 3, 3, 2, 2, 1)  # k of seven rows: rows of the same problem
+
+
+def diverse(chosen: slice = slice(None)) -> list[Example]:
+    """Rows with their k; the fourth teaches its answer alone, so rows differ much in length."""
+    made = [replace(encode(tokenizer("tiny"), row(n)), k=k) for n, k in enumerate(WAYS)]
+    made[3] = replace(encode(tokenizer("tiny"), answer_alone(row(3))), k=WAYS[3])
+    return made[chosen]
+
+
+def da_reference(net: torch.nn.Module, rows: list[Example]) -> torch.Tensor:
+    """DA as METHODS writes it, in loops: -Σ_i (1/k_x)(1/T_i) Σ_t log p / Σ_i 1/k_x."""
+    total, mass = torch.zeros((), dtype=torch.float64), 0.0
+    for one in rows:
+        log_p = torch.log_softmax(net(torch.tensor([one.ids])).logits[0], dim=-1)
+        of_row, tokens = torch.zeros((), dtype=torch.float64), 0
+        for t in range(1, len(one)):
+            if one.reasoning[t] or one.answer[t]:
+                of_row = of_row + log_p[t - 1, one.ids[t]]
+                tokens += 1
+        total = total - of_row / tokens / one.k
+        mass += 1 / one.k
+    return total / mass
+
+
 def reference(net: torch.nn.Module, rows: list[Weighted]) -> torch.Tensor:
     """The loss of ``rsft`` as its docstring writes it: row by row, token by token."""
     total, mass = torch.zeros((), dtype=torch.float64), 0.0
@@ -133,8 +159,34 @@ def test_batched_loss_and_gradients_equal_the_row_by_row_reference(layout: Layou
         torch.testing.assert_close(gradient, wanted[name], rtol=1e-6, atol=1e-9, msg=name)
 
 
-def test_flat_equals_padded_in_float32() -> None:
-    net, rows = model(), weighted()
+@pytest.mark.parametrize("layout", ["flat", "padded"])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_da_equals_the_loop_written_reference_however_it_is_packed(layout: Layout, passes: int) -> None:
+    net, rows = model().double(), diverse()
+    expected = da_reference(net, rows)
+    wanted = gradients(net, expected)
+    loss = packed(net, [da(one) for one in rows], layout, passes)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)  # weights are held in float32
+    for name, gradient in gradients(net, loss).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_da_weighs_problems_alike_and_long_rows_no_more() -> None:
+    for one in diverse():
+        told = da(one)
+        assert sum(told.weights) == pytest.approx(1 / one.k)
+        assert told.mass == pytest.approx(1 / one.k)
+        covered = [r or a for r, a in zip(one.reasoning, one.answer, strict=True)]
+        assert [w > 0 for w in told.weights] == covered
+        assert len({w for w in told.weights if w}) == 1
+    three = diverse(slice(1, 4))
+    assert sum(da(one).mass for one in three) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("objective", ["rsft", "da"])
+def test_flat_equals_padded_in_float32(objective: str) -> None:
+    net = model()
+    rows = weighted() if objective == "rsft" else [da(one) for one in diverse()]
     flat, padded = (packed(net, rows, layout, 1) for layout in ("flat", "padded"))
     torch.testing.assert_close(flat, padded, rtol=1e-5, atol=1e-5)
     one, other = gradients(net, flat), gradients(net, padded)
@@ -158,6 +210,49 @@ def test_the_answer_weight_moves_only_answer_tokens() -> None:
         3.0 if a else float(r) for r, a in zip(example.reasoning, example.answer, strict=True)
     )
     assert heavy.mass == rsft(example).mass == example.trained
+
+
+@pytest.mark.parametrize("coder", ["tiny", "other"])
+def test_answer_rows_teach_the_answer_alone(coder: str) -> None:
+    whole, alone = (encode(tokenizer(coder), r) for r in (row(2), answer_alone(row(2))))
+    taught = [token for token, covered in zip(alone.ids, alone.answer, strict=True) if covered]
+    assert not any(alone.reasoning)
+    assert tokenizer(coder).decode(taught).startswith(answer_alone(row(2)).messages[-1].content)
+    assert answer_alone(row(2)).messages[-1].content.startswith("#### ")
+    assert answer_alone(row(2)).messages[:-1] == row(2).messages[:-1]
+    assert len(alone) < len(whole)
+
+
+def test_an_answer_row_without_an_answer_is_refused() -> None:
+    silent = row(0).model_copy(update={"answer_from": len(row(0).messages[-1].content)})
+    with pytest.raises(BadInputError, match="no answer part"):
+        answer_alone(silent)
+
+
+def test_k_counts_the_rows_that_are_left(tmp_path: Path) -> None:
+    """A row that is too long, or that the cut drops, leaves its problem the whole weight."""
+    long = row(9).model_copy(
+        update={
+            "messages": (
+                *row(9).messages[:-1],
+                row(9)
+                .messages[-1]
+                .model_copy(update={"content": "1+1=2\n" * 60 + row(9).messages[-1].content}),
+            ),
+            "answer_from": 999,
+        }
+    )
+    long = long.model_copy(update={"answer_from": len(long.messages[-1].content) - 5})
+    rows = [row(1), row(2), long, row(3)]
+    problems = ["a", "a", "a", "b"]
+    made = [r.model_copy(update={"problem_id": p, "k": 3}) for r, p in zip(rows, problems, strict=True)]
+    write_records(tmp_path / "da.jsonl", made)
+    found = read_rows(tmp_path / "da.jsonl", tokenizer("tiny"), 128, "da")
+    assert [one.k for one in found.examples] == [2, 2, 1]
+    assert found.too_long == 1
+    for seed in range(4):
+        kept = cut(found, 2, seed)
+        assert sum(1 / one.k for one in kept.examples) == pytest.approx(len(set(kept.problems)))
 
 
 def make_context() -> Context:
@@ -282,55 +377,6 @@ def test_what_a_checkpoint_holds_reads_back_without_pickle(two_checkpoints: Path
     assert binary == {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
     for name in ("optimizer.pt", "scheduler.pt"):
         torch.load(folder / name, weights_only=True)
-
-
-def test_a_merged_adapter_gives_what_the_adapter_gave(tmp_path: Path) -> None:
-    student = load(model_at(tmp_path / "base"))
-    frozen = {name: p.clone() for name, p in student.model.named_parameters()}
-    adapt(student, rank=4, alpha=8)
-    trained = [name for name, p in student.model.named_parameters() if p.requires_grad]
-    assert len(trained) == 2 * 7 * 2  # A and B of seven linear layers in each of two blocks
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in student.model.parameters():
-            if p.requires_grad:
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
-    ids = collate(weighted(2), "padded")
-    fields = {name: ids[name] for name in ("input_ids", "attention_mask")}
-    adapted = student.model(**fields).logits.detach()
-    base = load(tmp_path / "base").model(**fields).logits.detach()
-    student.save(tmp_path / "merged")
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    torch.testing.assert_close(merged(**fields).logits, adapted, rtol=1e-3, atol=1e-3)
-    assert (adapted - base).abs().max() > 0.1
-    assert {name for name, _ in merged.named_parameters()} == set(frozen)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_student_is_saved_in_the_dtype_it_was_stored_in(tmp_path: Path, dtype: torch.dtype) -> None:
-    student = load(model_at(tmp_path / "base", dtype=dtype))
-    assert {p.dtype for p in student.model.parameters()} == {torch.float32}
-    student.save(tmp_path / "saved")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
-    assert {p.dtype for p in again.parameters()} == {dtype}
-
-
-def test_a_weight_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
-    student = load(model_at(tmp_path / "base"))
-    with torch.no_grad():
-        next(student.model.parameters())[0, 0] = float("nan")
-    with pytest.raises(ArkloomError, match=r"embed_tokens\.weight is not finite"):
-        student.save(tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-
-
-def test_a_model_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
-    folder = model_at(tmp_path / "base")
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(BadInputError, match="no chat template"):
-        load(folder)
-    with pytest.raises(BadInputError, match="no model loads from here"):
-        load(tmp_path)
 
 
 def test_the_loss_is_told_to_the_registry_and_the_progress(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from arkloom.chains.distill import node_of
 from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.config import RunConfig
 from arkloom.engines import open_engine
@@ -29,7 +30,7 @@ def latest_student(store: Store, run: str | None = None) -> tuple[str, Manifest,
         pointers = store.pointers(name)
         document = pointers.get(RUN_DOCUMENT, {})
         best = document.get("best_arm")
-        node = pointers.get(f"sft-{str(best).replace('_', '-')}")
+        node = pointers.get(node_of(best)) if best else None
         if node and node["kind"] == "model":
             return str(best), Manifest.model_validate(node), Path(document["out"]) / "config.yaml"
     raise BadInputError(

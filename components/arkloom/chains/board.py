@@ -18,7 +18,10 @@ from rich.table import Table
 from arkloom.store import Manifest
 from arkloom.telemetry import read_events
 
-_HEADLINES = ("deliberation_gain", "final_accuracy", "rows", "loss", "accuracy", "best_arm")
+_HEADLINES = (
+    "deliberation_gain", "final_accuracy", "rows", "loss_last", "step_auc", "first_error_f1",
+    "accuracy_start", "accuracy_best", "gain_recovered", "token_ratio",
+)  # fmt: skip
 
 
 @dataclass
@@ -114,6 +117,8 @@ class Board:
 
 
 def _headline(metrics: dict[str, Any]) -> str:
+    if "promote" in metrics:
+        return f"{'promoted' if metrics['promote'] else 'refused'}: {metrics['reason']}"
     shown = [
         f"{name} {metrics[name]:.3g}" for name in _HEADLINES if isinstance(metrics.get(name), int | float)
     ]

@@ -15,11 +15,15 @@ from arkloom.errors import BadInputError
 from arkloom.store import Manifest, Store
 from arkloom.store.local import path_of
 
+_COLUMNS = (
+    "run", "ended", "nodes", "base", "debate", "best arm", "gain kept", "token ratio", "gate", "out",
+)  # fmt: skip
+
 
 def runs_table(store: Store) -> Table:
     """Every run of the store with its headline figures, oldest first."""
     table = Table(box=None, padding=(0, 2))
-    for name in ("run", "ended", "nodes", "base", "debate", "best arm", "gain kept", "token ratio", "out"):
+    for name in _COLUMNS:
         table.add_column(name)
     for run in store.runs():
         pointers = store.pointers(run)
@@ -41,8 +45,13 @@ def _run_cells(run: str, nodes: int, document: dict[str, Any]) -> list[str]:
         f"{best} {_number(accuracy.get(best))}" if best else "",
         _number(document.get("gain_recovered")),
         _number(document.get("token_ratio")),
+        _verdict(document.get("gate")),
         document.get("out", ""),
     ]
+
+
+def _verdict(gate: dict[str, Any] | None) -> str:
+    return "" if gate is None else "promoted" if gate["promote"] else "refused"
 
 
 def _number(value: float | None) -> str:
@@ -74,6 +83,8 @@ def describe(store: Store, manifest: Manifest) -> Tree:
     tree.add(f"uri      {manifest.uri}")
     if manifest.reason:
         tree.add(f"[yellow]absent   {escape(manifest.reason)}[/]")
+    if manifest.kind == "gate":
+        tree.add(f"[bold]{_verdict(manifest.metrics)}[/]  {escape(manifest.metrics['reason'])}")
     size = sum(entry.size for entry in manifest.files)
     files = tree.add(f"files    {len(manifest.files)}, {size / 1e6:.2f} MB, made in {manifest.seconds:.1f} s")
     for entry in manifest.files:

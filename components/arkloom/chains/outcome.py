@@ -18,16 +18,25 @@ from arkloom.store.local import write_atomic
 
 
 def write_outcome(folder: Path, store: Store, made: Mapping[str, Manifest]) -> dict[str, Any]:
-    """Write the run's report, which is the evaluation's with the run's keys and seconds added."""
+    """Write the run's report: the evaluation's with the verdict, the run's keys and seconds added."""
     artifact = store.open(made["evaluate"].uri)
     report: dict[str, Any] = json.loads(artifact.file("report.json").read_text())
     report["seconds"] = {node: manifest.seconds for node, manifest in made.items()}
     report["keys"] = {node: manifest.key for node, manifest in made.items()}
+    if "gate" in made:
+        decision = json.loads(store.open(made["gate"].uri).file("gate.json").read_text())
+        report["gate"] = {name: decision[name] for name in ("promote", "reason")}
     write_atomic(folder / "report.json", json.dumps(report, indent=1, sort_keys=True, allow_nan=False))
     # An evaluation with no test problems still reports why; it has no debates to read.
     worth = [] if artifact.absent else list(read_debates(artifact.folder, name="worth-reading"))
-    write_atomic(folder / "report.html", render(report, worth))
+    notes = [*report.get("notes", ()), *([f"{verdict(report)}."] if "gate" in report else ())]
+    write_atomic(folder / "report.html", render(report | {"notes": notes}, worth))
     return report
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """The gate's decision in a line."""
+    return f"Gate: {'promoted' if report['gate']['promote'] else 'refused'}, {report['gate']['reason']}"
 
 
 def closing_table(report: Mapping[str, Any]) -> Table:
@@ -63,4 +72,6 @@ def print_outcome(report: Mapping[str, Any], folder: Path, console: Console) -> 
             f"\n{report['best_arm']} keeps [bold]{recovered:.0%}[/] of the debate's gain"
             f" at [bold]{ratio:.1%}[/] of its tokens."
         )
+    if "gate" in report:
+        console.print(escape(verdict(report)))
     console.print(f"report: {folder / 'report.html'}")

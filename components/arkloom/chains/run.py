@@ -19,10 +19,10 @@ from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.chains.outcome import print_outcome, write_outcome
 from arkloom.chains.runner import Runner
 from arkloom.config import RunConfig
-from arkloom.errors import BadInputError
+from arkloom.errors import BadInputError, RefusedError
 from arkloom.store import open_store
 
-_HEADLINES = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain")
+_HEADLINES = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain", "gate")
 
 
 def run(
@@ -31,6 +31,7 @@ def run(
     overrides: Iterable[str] = (),
     out: Path | None = None,
     quiet: bool = False,
+    enforce: bool = False,
 ) -> dict[str, Any]:
     """Distil a debate on this machine: every stage, then the report.
 
@@ -40,6 +41,7 @@ def run(
         overrides: ``a.b=c`` assignments; win over both.
         out: Folder for the report, logs and events; ``runs/<preset>`` when not given.
         quiet: Print nothing.
+        enforce: A refusal of the gate is an error, after all is written.
 
     Returns:
         The report, as written to ``out/report.json``.
@@ -47,6 +49,7 @@ def run(
     Raises:
         BadInputError: The configuration or the problems cannot be used.
         ResumeError: The run was stopped; the same call goes on.
+        RefusedError: ``enforce``, and the gate promotes no arm.
         ArkloomError: A stage failed.
     """
     folder = _folder(out, config, preset)
@@ -65,6 +68,8 @@ def run(
     if not quiet:
         console = Console()
         print_outcome(report, folder, console if console.is_terminal else Console(width=110))
+    if enforce and not report["gate"]["promote"]:
+        raise RefusedError(f"refused: {report['gate']['reason']}", where="gate", mend=f"Report: {folder}")
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from arkloom.config import ModelConfig, RunConfig
 from arkloom.engines.digests import model_digest
 from arkloom.engines.models import model_folder
 from arkloom.errors import BadInputError
+from arkloom.evaluate import parents
 from arkloom.store import Artifact
 
 BASE, VOTE, DEBATE = "base", "vote", "debate"
 PLAYED = (BASE, VOTE, DEBATE)
-PORTS = ("problems", "debates", "rows")  # inputs that are no arm
-TRAINING = "training.json"  # beside the weights in a model artifact; says nothing of what it answers
-_TOLD = ("rows", "rows_before", "tokens", "trained_tokens", "problems")
+PRM = "prm"
+PORTS = ("problems", "debates", "rows", PRM)  # inputs that are no arm
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
@@ -49,7 +48,7 @@ class Arms:
         names: Arms to play.
         students: Models of the student arms among them.
         absent: Arms that cannot be played, with the reason.
-        training: What each student was trained on (rows, tokens, distinct problems, rows before the cut).
+        training: What each student says of its training.
     """
 
     names: tuple[str, ...]
@@ -82,7 +81,7 @@ def connect(config: RunConfig, inputs: Mapping[str, Artifact]) -> Arms:
         else:
             names.append(arm)
             students[arm] = Model(inputs[arm].folder, artifact_digest(inputs[arm]))
-            training[arm] = _training(inputs[arm].folder)
+            training[arm] = parents.training(inputs[arm].folder)
     return Arms(tuple(names), students, absent, training)
 
 
@@ -97,12 +96,6 @@ def artifact_digest(artifact: Artifact) -> str:
         [
             [entry.path, entry.sha256]
             for entry in artifact.manifest.files
-            if entry.path.endswith(_MODEL_SUFFIXES) and entry.path != TRAINING
+            if entry.path.endswith(_MODEL_SUFFIXES) and entry.path != parents.TRAINING
         ]
     )
-
-
-def _training(folder: Path) -> dict[str, Any]:
-    path = folder / TRAINING
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: told[name] for name in _TOLD if name in told}

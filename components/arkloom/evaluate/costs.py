@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from arkloom.config import DebateConfig
+from arkloom.engines.parameters import parameters
 from arkloom.evaluate.answers import Answers, Floats
 from arkloom.evaluate.play import Played
-
-_LENGTH = struct.Struct("<Q")  # a safetensors file begins with the size of its JSON header
 
 
 def vote_size(debate: Answers, single: Answers, cap: int) -> int:
@@ -23,20 +18,6 @@ def vote_size(debate: Answers, single: Answers, cap: int) -> int:
     if alone <= 0:
         return cap
     return max(1, min(cap, round(float(debate.completion_tokens.mean()) / alone)))
-
-
-def parameters(folder: Path) -> int | None:
-    """Number of weights of a checkpoint, from the headers of its safetensors files; None without any.
-
-    A tensor that is tied and stored once counts once.
-    """
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            (size,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-            header: dict[str, Any] = json.loads(stream.read(size))
-        total += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return total or None
 
 
 def cost_ratios(student: Played, debate: Played, setting: DebateConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arkloom.evaluate.arms import BASE, DEBATE, VOTE
-from arkloom.evaluate.comparisons import CONTROL
+from arkloom.evaluate.kinds import standing
 from arkloom.reports.blocks import Block, Figure
 from arkloom.reports.charts import Line, Moves, flow_chart, rounds_chart
 from arkloom.reports.cost import Gap, Point, cost_chart
@@ -35,8 +35,8 @@ def cost(arms: Sequence[Arm]) -> list[Block]:
             title="Accuracy against completion tokens per problem",
             description=told,
             caption="Accuracy on held-out problems with 95 % intervals; up and to the left is better. Hollow"
-            " points are controls. Arms of about the same cost whose intervals would hide each other stand"
-            " side by side.",
+            " points were not taught by the debate. Arms of about the same cost whose intervals would hide"
+            " each other stand side by side.",
         )
     ]
 
@@ -51,19 +51,13 @@ def rounds(report: Mapping[str, Any]) -> list[Block]:
     return drawn
 
 
-def _point(name: str, arm: Mapping[str, Any]) -> Point:
-    low, high = arm["ci95"]
-    colour, hollow = _look(name)
-    return Point(name, arm["tokens_per_problem"], arm["accuracy"], (low, high), colour, hollow)
-
-
 def _look(name: str) -> tuple[str, bool]:
     """Colour of an arm, and whether its point is hollow."""
     if name == BASE:
         return "muted", False
     if name in (VOTE, DEBATE):
         return "group", False
-    return ("control", True) if name.startswith(CONTROL) else ("student", False)
+    return ("student", False) if standing(name) == "taught" else ("control", True)
 
 
 def _gain(drawn: Mapping[str, Point]) -> Gap | None:

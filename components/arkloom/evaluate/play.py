@@ -19,6 +19,7 @@ from arkloom.engines.protocol import Engine
 from arkloom.errors import ArkloomError
 from arkloom.evaluate.answers import Answers, agent_answers, by_problem, group_answers
 from arkloom.evaluate.arms import Model
+from arkloom.evaluate.reasoning import Corrections, corrections
 from arkloom.protocol.failures import PASSES, lasting, passing, refuse_failures
 from arkloom.protocol.log import DebateLog, Timing
 from arkloom.protocol.scheduler import hold
@@ -41,6 +42,9 @@ class Played:
         model: Who answered.
         sampled: Its answers under other seeds at the evaluation's temperature.
         validation: Greedy answers to the validation problems; students only.
+        beside: Greedy answers to the sets beside test (out of distribution, disturbed), by file name;
+            a model alone answers them, the group does not.
+        corrections: How often a wrong intermediate result was overcome; of a model alone.
         latency: Seconds an answer takes with nothing else in the engine, one a problem.
         debates: The records behind ``test``.
     """
@@ -49,6 +53,8 @@ class Played:
     model: Model
     sampled: tuple[Answers, ...] = ()
     validation: Answers | None = None
+    beside: Mapping[str, Answers] = field(default_factory=dict)
+    corrections: Corrections | None = None
     latency: tuple[float, ...] = ()
     debates: tuple[Debate, ...] = ()
 
@@ -62,16 +68,18 @@ class Player:
     validation: Sequence[Problem]
     outputs: Workspace
     context: Context
+    beside: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
     _engine: Engine | None = field(default=None, init=False)
     _opened: Model | None = field(default=None, init=False)
 
     def alone(self, arm: str, model: Model, *, validate: bool) -> Played:
-        """One model without persona: greedy, sampled, and its latency."""
+        """One model without persona: greedy on all it is asked, sampled on test, and its latency."""
         settings = self.config.evaluate
         reference = _reference(model)
         greedy = soloists(self.config, reference, 1, 0.0, self.config.seed)
         log = f"{model.digest[:16]}-greedy"
-        asked = [*self.test, *self.validation] if validate else list(self.test)
+        asked = [*self.test, *(self.validation if validate else ())]
+        asked += [problem for problems in self.beside.values() for problem in problems]
         debates = self._answers(arm, log, asked, greedy, model)
         sampled: tuple[Answers, ...] = ()
         if settings.seeds:
@@ -86,6 +94,11 @@ class Player:
             model=model,
             sampled=sampled,
             validation=group_answers(arm, self.config.seed, debates, self.validation) if validate else None,
+            beside={
+                name: group_answers(f"{arm}@{name}", self.config.seed, debates, problems)
+                for name, problems in self.beside.items()
+            },
+            corrections=corrections(debates[problem.id] for problem in self.test),
             latency=self._latency(log, greedy, model),
         )
 
@@ -137,11 +150,12 @@ class Player:
     ) -> Mapping[str, Debate]:
         scratch = self.outputs.scratch / "answers" / name
         log = DebateLog(self.outputs.folder, scratch, self.config.runtime.shard_size, name=TEST_DEBATES)
-        done = {problem for problem, seed in log.done if seed == speakers.seed}
-        task = self.context.progress.add(arm, len(problems), len(done))
+        wanted = {problem.id: problem for problem in problems}
+        done = {problem for problem, seed in log.done if seed == speakers.seed} & wanted.keys()
+        task = self.context.progress.add(arm, len(wanted), len(done))
         try:
-            if len(done) < len(problems):
-                self._hold(problems, speakers, model, log, task)
+            if len(done) < len(wanted):
+                self._hold(list(wanted.values()), speakers, model, log, task)
             self.context.check()
             refuse_failures(log)
             if publish:

@@ -54,11 +54,18 @@ def assemble(
 
 def empty(absent: Mapping[str, str], reason: str) -> dict[str, Any]:
     """The report of an evaluation that had nothing to ask: every arm absent."""
-    nothing = dict.fromkeys(("best_arm", "gain_recovered", "token_ratio", "deliberation_gain"))
-    lists: dict[str, Any] = {"accuracy_per_round": [], "transitions": [], "headlines": []}
-    return (
-        {"arms": {}, "absent": dict(absent), "deltas": {}, "filter": {}, "notes": [reason]} | nothing | lists
-    )
+    figures = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain", "prm")
+    lists = ("accuracy_per_round", "transitions", "headlines")
+    parts = ("arms", "deltas", "filter", "reasoning", "training", "rollouts", "grpo", "label_free")
+    return {
+        "absent": dict(absent),
+        "notes": [reason],
+        "prm_reason": reason,
+        "axes": {"ood": {}, "robustness": {}},
+        **dict.fromkeys(figures),
+        **{name: [] for name in lists},
+        **{name: {} for name in parts},
+    }
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:

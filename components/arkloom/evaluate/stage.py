@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from arkloom.config import RunConfig
 from arkloom.errors import BadInputError
-from arkloom.evaluate.arms import BASE, DEBATE, VOTE, Arms, configured, connect
+from arkloom.evaluate import parents
+from arkloom.evaluate.arms import BASE, DEBATE, PRM, VOTE, Arms, configured, connect
+from arkloom.evaluate.axes import axes, sets_beside
+from arkloom.evaluate.comparisons import with_rows
 from arkloom.evaluate.costs import vote_size
 from arkloom.evaluate.page import render
 from arkloom.evaluate.play import Played, Player
+from arkloom.evaluate.quality import reasoning
 from arkloom.evaluate.reading import worth_reading
 from arkloom.evaluate.report import assemble, empty, write
 from arkloom.jsonl import read_records, write_records
@@ -37,14 +42,20 @@ def run(
         report = empty(absent, reason)
         write(outputs.folder / "report.json", report)
         return StageReport(kind="report", absent=reason)
-    player = Player(config, test, _graded(source, "validation"), outputs, context)
+    beside = {name: _graded(source, name) for name in sets_beside(source)}
+    beside = {name: problems for name, problems in beside.items() if problems}
+    player = Player(config, test, _graded(source, "validation"), outputs, context, beside)
     absent = dict(arms.absent)
     try:
         played = _play(config, arms, player, absent)
     finally:
         player.close()
     report = assemble(config, played, absent, inputs.get("rows"))
-    report["training"] = {name: told for name, told in arms.training.items() if name in played}
+    report["reasoning"] = reasoning(config, played, outputs, context)
+    report["axes"] = axes(played, test, beside, config.evaluate.bootstrap, config.seed)
+    report |= _of_parents(inputs, arms, report["arms"])
+    report["headlines"] = with_rows(report["headlines"], report["training"])
+    report["notes"] += parents.remarks(report["prm"], enforced=config.prm.gate.enforce)
     report["keys"] = {port: artifact.key for port, artifact in inputs.items()}
     debates = played[DEBATE].debates if DEBATE in played else ()
     _write(outputs, report, played, worth_reading(debates))
@@ -69,6 +80,20 @@ def _play(config: RunConfig, arms: Arms, player: Player, absent: dict[str, str])
     return {name: played[name] for name in arms.names if name in played}
 
 
+def _of_parents(
+    inputs: Mapping[str, Artifact], arms: Arms, lines: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What students and PRM say of their own training."""
+    trainings = {name: told for name, told in arms.training.items() if name in lines}
+    return {
+        "training": {name: parents.learned(told) for name, told in trainings.items()},
+        "rollouts": parents.rollouts(trainings),
+        "grpo": parents.courses(trainings),
+        "label_free": parents.label_free(trainings, lines),
+        **parents.prm(inputs.get(PRM)),
+    }
+
+
 def _graded(source: Artifact, split: str) -> list[Problem]:
     path = source.file(f"{split}.jsonl")
     problems = list(read_records(path, Problem))
@@ -77,7 +102,7 @@ def _graded(source: Artifact, split: str) -> list[Problem]:
             raise BadInputError(
                 "the problem has no gold answer to be graded against",
                 where=f"{path} row {number}",
-                mend=f"Give every {split} problem a gold answer",
+                mend=f"Give every problem of {split} a gold answer",
             )
     return problems
 
@@ -88,7 +113,7 @@ def _write(
     write(outputs.folder / "report.json", report)
     (outputs.folder / "report.html").write_text(render(report, chosen), encoding="utf-8")
     write_records(outputs.folder / "worth-reading-00000.jsonl", chosen)
-    runs = [run for arm in played.values() for run in (arm.test, *arm.sampled)]
+    runs = [run for arm in played.values() for run in (arm.test, *arm.sampled, *arm.beside.values())]
     write_records(outputs.folder / "scores.jsonl", [score for run in runs for score in run.scores])
 
 
@@ -105,8 +130,16 @@ def _metrics(report: Mapping[str, object]) -> dict[str, object]:
 
 STAGE = Stage(
     name="evaluate",
-    schema=2,
-    sections=("seed", "evaluate", "prompts", "debate", "models.teacher", "models.student"),
-    inputs=("problems", "debates?", "rows?", "*"),
+    schema=4,  # headlines tell rows; the label-free arms are compared with uncut ones
+    sections=(
+        "seed",
+        "evaluate",
+        "prompts",
+        "debate",
+        "models.teacher",
+        "models.student",
+        "prm.gate.enforce",
+    ),
+    inputs=("problems", "debates?", "rows?", "prm?", "*"),
     run=run,
 )

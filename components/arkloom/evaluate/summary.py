@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arkloom.evaluate.comparisons import CONTROL
+from arkloom.evaluate.kinds import standing
 from arkloom.evaluate.play import Played
 from arkloom.stats import wilson
 
@@ -42,7 +42,7 @@ def summarise(played: Played) -> dict[str, Any]:
 def best_arm(students: Mapping[str, Played]) -> tuple[str | None, str | None]:
     """The debate's student with the best greedy accuracy on validation; ties go to fewer tokens.
 
-    The headline speaks of it, so a control (taught by sampling) is chosen only where all students are.
+    The headline speaks of it, so a control or baseline is chosen only where the debate taught no arm.
 
     Returns:
         (arm, None), or (None, reason). Test plays no part in the choice.
@@ -50,7 +50,7 @@ def best_arm(students: Mapping[str, Played]) -> tuple[str | None, str | None]:
     if not students:
         return None, "no student arm"
     ranked = {}
-    for name in [arm for arm in students if not arm.startswith(CONTROL)] or students:
+    for name in [arm for arm in students if standing(arm) == "taught"] or students:
         answers = students[name].validation
         if answers is None or not answers.scores:
             return None, "no validation problems to choose on"

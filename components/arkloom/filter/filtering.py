@@ -185,7 +185,7 @@ class Filter:
                 self._fates["truncated" if turn.finish_reason == "length" else "unparsable"] += 1
 
     def _question_reason(self, group: Group, repeated: Duplicates) -> str | None:
-        if any(problem.split != "train" for problem in group.problems.values()):
+        if any(problem.split != self._config.split for problem in group.problems.values()):
             return "evaluation_split"
         if self._evaluation.holds(group.problem):
             return "overlap_question"

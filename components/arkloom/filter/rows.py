@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from arkloom.answers import get
 from arkloom.filter.candidates import Candidate
 from arkloom.filter.offsets import answer_offset
 from arkloom.prompts import Prompts
 from arkloom.records import Message, Problem, Source, StepRow, TrainingRow
+from arkloom.steps.ends import step_ends
 from arkloom.steps.split import Step, split
 
 NAMED = "Wait, step {step} is wrong: {left} is {right}, not {wrong}."
@@ -92,20 +90,6 @@ def sentence(chosen: Candidate) -> str:
     if place is not None:
         return PLACED.format(step=place + 1)
     return ANSWER.format(answer=attempt.answer)
-
-
-def step_ends(text: str, answer_type: str) -> tuple[int, ...]:
-    """Ends of the steps, by the answer type's own splitter where it has one."""
-    own: Any = getattr(get(answer_type), "split_steps", None)
-    if own is None:
-        return tuple(step.end for step in split(text))
-    ends, position = [], 0
-    for part in own(text):
-        found = text.find(part.strip(), position)
-        if found >= 0 and part.strip():
-            position = found + len(part.strip())
-            ends.append(position)
-    return tuple(ends) or (len(text),)
 
 
 def _first_difference(wrong: tuple[Step, ...], right: tuple[Step, ...]) -> int | None:

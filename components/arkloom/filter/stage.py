@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from arkloom.config import RunConfig
+from arkloom.errors import BadInputError
 from arkloom.filter.filtering import Filter, Outcome, run_filter
 from arkloom.filter.overlap import Evaluation
 from arkloom.filter.page import render
@@ -19,26 +20,34 @@ from arkloom.store import Artifact, Workspace
 from arkloom.telemetry.metrics import FILTER_KEPT, FILTER_REJECTED
 from arkloom.traces.importers import read_log
 
-EVALUATION = ("test.jsonl", "validation.jsonl")
+# Files of problems that no row may overlap with, but for the debated split's own.
+EVALUATION = ("test.jsonl", "validation.jsonl", "ood-*.jsonl", "robust-*.jsonl")
 OUTPUTS = ("rsft", "da", "prm", "prompts")
 
 
 def run(
     config: RunConfig, inputs: Mapping[str, Artifact], outputs: Workspace, context: Context
 ) -> StageReport:
-    """Filter one log of debates; absent where no trace is worth learning."""
+    """Filter one log of debates; absent where no trace is worth learning.
+
+    Raises:
+        BadInputError: The log cannot be used, or ``filter.split`` is test.
+    """
+    if config.filter.split == "test":
+        raise BadInputError(
+            "test problems give no rows", where="config filter.split", mend="Use train or validation"
+        )
     debates, problems = inputs["debates"], inputs["problems"]
     for parent in (debates, problems):
         if parent.absent is not None:
             return StageReport(kind="rows", absent=f"no debates: {parent.absent}")
     evaluation = [
         problem
-        for name in EVALUATION
-        if (problems.folder / name).exists()
-        for problem in read_records(problems.folder / name, Problem)
+        for pattern in EVALUATION
+        if pattern != f"{config.filter.split}.jsonl"
+        for problem in _problems(problems, pattern)
     ]
-    training = problems.folder / "train.jsonl"
-    known = {problem.id: problem for problem in read_records(training, Problem)} if training.exists() else {}
+    known = {problem.id: problem for problem in _problems(problems, f"{config.filter.split}.jsonl")}
     report = filter_log(
         debates.folder, outputs.folder, config, evaluation=evaluation, problems=known, context=context
     )
@@ -46,6 +55,11 @@ def run(
     if report["rows"]["rsft"] == 0:
         return StageReport(kind="rows", absent=_nothing(report))
     return StageReport(kind="rows", metrics=_metrics(report))
+
+
+def _problems(source: Artifact, pattern: str) -> Iterator[Problem]:
+    for path in sorted(source.folder.glob(pattern)):
+        yield from read_records(path, Problem)
 
 
 def filter_log(
@@ -65,7 +79,7 @@ def filter_log(
         out: Folder that gets ``rsft``, ``da``, ``prm`` and ``prompts`` ``.jsonl`` and the report.
         config: Sections ``filter`` and ``prompts`` count.
         evaluation: Problems that no row may overlap with.
-        problems: Training problems by id, where they are at hand.
+        problems: Problems of the debated split by id, where they are at hand.
         context: For progress, and to stop early.
         format_name: Format of the log; recognised where it is None.
 
@@ -131,7 +145,7 @@ def _nothing(report: Mapping[str, Any]) -> str:
 
 STAGE = Stage(
     name="filter",
-    schema=1,
+    schema=2,
     sections=("filter", "prompts"),
     inputs=("debates", "problems"),
     run=run,

@@ -1,6 +1,8 @@
-"""Problems: where they come from, and how they are dealt into three splits that never meet."""
+"""Problems: where they come from, how they are dealt into splits that never meet, and sets beside them."""
 
 from arkloom.problems.draw import Draw, digests, draw
+from arkloom.problems.outside import Outside, outside
 from arkloom.problems.rows import Row, Source
+from arkloom.problems.variants import Disturbed, disturb
 
-__all__ = ["Draw", "Row", "Source", "digests", "draw"]
+__all__ = ["Disturbed", "Draw", "Outside", "Row", "Source", "digests", "disturb", "draw", "outside"]

@@ -9,10 +9,11 @@ of its own.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from arkloom import answers
 from arkloom.canonical import digest, digest_file
@@ -35,7 +36,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A row as a problem (of split test until it is dealt), with its content hash."""
 
     problem: Problem
@@ -57,10 +58,10 @@ def draw(config: ProblemsConfig) -> Draw:
             f"source {source.name} needs a file", where="config problems.path", mend="Set problems.path"
         )
     check_columns(config.columns)
-    pool, dropped = _read(source, Path(config.path), config)
+    pool, dropped = read(source, Path(config.path), config)
     tests, more = pool, 0
     if config.test_path is not None:
-        tests, more = _read(source, Path(config.test_path), config)
+        tests, more = read(source, Path(config.test_path), config)
         _refuse_overlap(pool, tests)
     _refuse_few(config, pool, tests)
     rest = pool if config.test_path is not None else pool[config.test :]
@@ -81,7 +82,8 @@ def digests(config: ProblemsConfig) -> dict[str, str]:
     if config.source == "arithmetic":
         return {}
     found = {}
-    for role, path in (("path", config.path), ("test_path", config.test_path)):
+    ood = config.ood_path if config.ood else None
+    for role, path in (("path", config.path), ("test_path", config.test_path), ("ood_path", ood)):
         for file in SOURCES[config.source].files(Path(path)) if path is not None else ():
             try:
                 found[f"{role}/{file.name}"] = digest_file(file)
@@ -96,7 +98,7 @@ def _generated(config: ProblemsConfig) -> Draw:
     form, low, high = arithmetic.SUM, config.low, config.high
     if low > high:
         raise BadInputError(f"low {low} is above high {high}", where="config problems.low")
-    asked = config.train + config.validation + config.test
+    asked = config.train + config.validation + config.test + min(config.robustness, config.test)
     there = arithmetic.count(form, low, high)
     if asked > there:
         raise BadInputError(
@@ -105,39 +107,59 @@ def _generated(config: ProblemsConfig) -> Draw:
             mend="Ask for fewer, or widen problems.low and problems.high",
         )
     seen: set[str] = set()
-    splits: dict[Split, tuple[Problem, ...]] = {}
-    for split, size in _sizes(config):
-        problems: list[Problem] = []
-        stream = arithmetic.generate(form, low, high, config.seed, split)
-        while len(problems) < size:
-            question, value = next(stream)
-            problem = Problem(
-                dataset="arithmetic",
-                split=split,
-                question=question,
-                gold=str(value),
-                answer_type=config.answer_type,
-                meta={"form": form.name},
-            )
-            if problem.content_hash not in seen:
-                answers.check_gold(str(value), config.answer_type)
-                seen.add(problem.content_hash)
-                problems.append(problem)
-        splits[split] = tuple(problems)
+    splits = {
+        split: unseen(
+            arithmetic.generate(form, low, high, config.seed, split),
+            size,
+            seen,
+            split=split,
+            answer_type=config.answer_type,
+            meta={"form": form.name},
+        )
+        for split, size in _sizes(config)
+    }
     return Draw(splits["train"], splits["validation"], splits["test"])
+
+
+def unseen(
+    stream: Iterator[tuple[str, int]],
+    size: int,
+    seen: set[str],
+    *,
+    split: Split,
+    answer_type: str,
+    meta: dict[str, Any],
+) -> tuple[Problem, ...]:
+    """The first ``size`` problems of an endless stream whose content is not in ``seen``; adds theirs."""
+    problems: list[Problem] = []
+    while len(problems) < size:
+        question, value = next(stream)
+        problem = Problem(
+            dataset="arithmetic",
+            split=split,
+            question=question,
+            gold=str(value),
+            answer_type=answer_type,
+            meta=meta,
+        )
+        if problem.content_hash not in seen:
+            answers.check_gold(str(value), answer_type)
+            seen.add(problem.content_hash)
+            problems.append(problem)
+    return tuple(problems)
 
 
 def _sizes(config: ProblemsConfig) -> tuple[tuple[Split, int], ...]:
     return ("test", config.test), ("validation", config.validation), ("train", config.train)
 
 
-def _read(source: Source, path: Path, config: ProblemsConfig) -> tuple[list[_Found], int]:
+def read(source: Source, path: Path, config: ProblemsConfig) -> tuple[list[Found], int]:
     """Every problem under a path in the seeded order, and how many repeated ones were dropped."""
     rows = list(chain.from_iterable(source.read(file, config.columns) for file in source.files(path)))
     if not rows:
         raise BadInputError("no problem in it", where=str(path), mend="Give it one problem a line")
     _refuse_same_ids(rows)
-    first: dict[str, _Found] = {}
+    first: dict[str, Found] = {}
     for row in rows:
         found = _checked(source, path, row, config)
         earlier = first.setdefault(found.content, found)
@@ -151,7 +173,7 @@ def _read(source: Source, path: Path, config: ProblemsConfig) -> tuple[list[_Fou
     return ordered, len(rows) - len(first)
 
 
-def _checked(source: Source, path: Path, row: Row, config: ProblemsConfig) -> _Found:
+def _checked(source: Source, path: Path, row: Row, config: ProblemsConfig) -> Found:
     """A row as a problem whose gold can be graded."""
     try:
         answers.check_gold(row.gold, config.answer_type)
@@ -175,7 +197,7 @@ def _checked(source: Source, path: Path, row: Row, config: ProblemsConfig) -> _F
         answer_type=config.answer_type,
         meta={**row.meta, **({"id": row.id} if row.id is not None else {})},
     )
-    return _Found(problem, problem.content_hash, row)
+    return Found(problem, problem.content_hash, row)
 
 
 def _refuse_same_ids(rows: Iterable[Row]) -> None:
@@ -189,7 +211,7 @@ def _refuse_same_ids(rows: Iterable[Row]) -> None:
             )
 
 
-def _refuse_overlap(pool: Iterable[_Found], tests: Iterable[_Found]) -> None:
+def _refuse_overlap(pool: Iterable[Found], tests: Iterable[Found]) -> None:
     known = {found.content: found for found in pool}
     shared = [found for found in tests if found.content in known]
     if shared:
@@ -202,7 +224,7 @@ def _refuse_overlap(pool: Iterable[_Found], tests: Iterable[_Found]) -> None:
         )
 
 
-def _refuse_few(config: ProblemsConfig, pool: list[_Found], tests: list[_Found]) -> None:
+def _refuse_few(config: ProblemsConfig, pool: list[Found], tests: list[Found]) -> None:
     apart = config.test_path is not None
     needed = config.train + config.validation + (0 if apart else config.test)
     for name, found, asked in (("path", pool, needed), ("test_path", tests, config.test)):
@@ -221,5 +243,5 @@ def _place(earlier: Row, row: Row) -> str:
     return f"line {line}" if row.where.startswith(f"{file} line ") else earlier.where
 
 
-def _dealt(found: Iterable[_Found], split: Split) -> tuple[Problem, ...]:
+def _dealt(found: Iterable[Found], split: Split) -> tuple[Problem, ...]:
     return tuple(one.problem.model_copy(update={"split": split}) for one in found)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from arkloom.canonical import derive_seed
 from arkloom.errors import BadInputError
@@ -13,7 +15,9 @@ from arkloom.jsonl import read_lines, read_records
 from arkloom.records import TrainingRow
 from arkloom.training.encode import Example, encode
 
+Objective = Literal["rsft", "da", "answer"]
 ROWS = "rsft.jsonl"
+FILES = {"rsft": ROWS, "da": "da.jsonl", "answer": ROWS}  # objective -> the file it learns from
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,10 @@ class Rows:
         }
 
 
-def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
+def read_rows(path: Path, tokenizer: Any, max_tokens: int, objective: Objective = "rsft") -> Rows:
     """Encode every row of a file; a row longer than ``max_tokens`` is left out, never cut.
+
+    An example's k counts the rows of its problem that are left: DA's weight of a problem stays 1.
 
     Raises:
         BadInputError: A row cannot be used; names file and line.
@@ -48,7 +54,7 @@ def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
     numbers = (number for number, _ in read_lines(path))
     for number, row in zip(numbers, read_records(path, TrainingRow), strict=True):
         try:
-            example = encode(tokenizer, row)
+            example = encode(tokenizer, answer_alone(row) if objective == "answer" else row)
         except BadInputError as error:
             raise BadInputError(error.what, where=f"{path} line {number}", mend=error.mend) from error
         if len(example) > max_tokens:
@@ -56,7 +62,23 @@ def read_rows(path: Path, tokenizer: Any, max_tokens: int) -> Rows:
         else:
             examples.append(example)
             problems.append(row.problem_id)
-    return Rows(tuple(examples), tuple(problems), too_long)
+    return _counted(examples, problems, too_long)
+
+
+def answer_alone(row: TrainingRow) -> TrainingRow:
+    r"""The row with nothing to say but the answer part of its last message, all of it under the loss.
+
+    Raises:
+        BadInputError: The row has no answer part.
+
+    Example:
+        ``7*5=35\n#### 35`` becomes ``#### 35``.
+    """
+    told = row.messages[-1].content[row.answer_from :].strip() if row.messages else ""
+    if not told:
+        raise BadInputError("the row has no answer part", mend="answer_from must lie before the answer")
+    last = row.messages[-1].model_copy(update={"content": told})
+    return row.model_copy(update={"messages": (*row.messages[:-1], last), "loss_from": 0, "answer_from": 0})
 
 
 def cut(rows: Rows, number: int, seed: int) -> Rows:
@@ -65,8 +87,12 @@ def cut(rows: Rows, number: int, seed: int) -> Rows:
         return rows
     draw = random.Random(derive_seed(seed, "match"))  # noqa: S311 - a choice of rows, not a secret
     kept = sorted(draw.sample(range(len(rows)), number))
-    return Rows(
-        tuple(rows.examples[index] for index in kept),
-        tuple(rows.problems[index] for index in kept),
-        rows.too_long,
+    return _counted(
+        [rows.examples[index] for index in kept], [rows.problems[index] for index in kept], rows.too_long
     )
+
+
+def _counted(examples: Sequence[Example], problems: Sequence[str], too_long: int) -> Rows:
+    ways = Counter(problems)
+    weighed = (replace(one, k=ways[problem]) for one, problem in zip(examples, problems, strict=True))
+    return Rows(tuple(weighed), tuple(problems), too_long)

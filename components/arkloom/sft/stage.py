@@ -1,30 +1,14 @@
-"""The stage: rows and a model in, a trained student out (RSFT, AgentArk, arXiv 2602.03955)."""
+"""Stage ``sft``: rows and a model in, a trained student out (RSFT and DA, AgentArk, arXiv 2602.03955)."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import torch
-from transformers.utils import logging
 
 from arkloom.config import RunConfig
-from arkloom.engines.models import model_folder
-from arkloom.sft.rows import ROWS, Rows, cut, read_rows
 from arkloom.stage import Context, Stage, StageReport
 from arkloom.store import Artifact, Workspace
-from arkloom.training.card import card
-from arkloom.training.loss import rsft
-from arkloom.training.packing import schedule
-from arkloom.training.student import Student, adapt, load
-from arkloom.training.trainer import Recipe, train
 
 KIND = "model"
-_CURVE = 6  # digits kept of a loss in training.json
 
 
 def run(
@@ -40,109 +24,15 @@ def run(
     for port in ("rows", "start"):
         if port in inputs and (reason := inputs[port].absent):
             return StageReport(kind=KIND, absent=f"{port} is absent: {reason}")
-    _quieten(config)
-    folder = inputs["start"].folder if "start" in inputs else model_folder(config.models.student.name)
-    student = load(folder)
-    found = read_rows(inputs["rows"].file(ROWS), student.tokenizer, config.sft.max_tokens)
-    partner = _partner(config, inputs.get("match"), student)
-    if partner is not None and not config.sft.match and len(found) <= partner:
-        return StageReport(
-            kind=KIND, absent="the cut to the partner's rows drops none of these: same as the cut arm"
-        )
-    rows = cut(found, partner, config.seed) if config.sft.match and partner is not None else found
-    if found.too_long:
-        left_out = f"{found.too_long} rows longer than sft.max_tokens ({config.sft.max_tokens}) are left out"
-        print(f"arkloom sft: {left_out}", file=sys.stderr)
-    if not rows.examples:
-        return StageReport(kind=KIND, absent=_why_none(found, config))
-    curve = _train(config, student, rows, outputs, context)
-    metrics = {
-        **rows.counts,
-        "rows_before": len(found),
-        "too_long": found.too_long,
-        "steps": len(curve),
-        "loss_first": curve[0]["loss"],
-        "loss_last": curve[-1]["loss"],
-    }
-    student.save(outputs.folder)
-    training = {**metrics, "settings": config.part("sft"), "curve": curve}
-    (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
-    (outputs.folder / "README.md").write_text(_card(config, inputs, metrics), encoding="utf-8")
-    return StageReport(kind=KIND, metrics=metrics)
+    from arkloom.sft.teach import teach  # noqa: PLC0415 - torch takes seconds, a finished artifact none
+
+    return teach(config, inputs, outputs, context)
 
 
 STAGE = Stage(
     name="sft",
-    schema=1,
+    schema=3,
     sections=("seed", "models.student", "sft"),
     inputs=("rows", "match?", "start?"),
     run=run,
 )
-
-
-def _quieten(config: RunConfig) -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    cores = os.cpu_count() or 1
-    torch.set_num_threads(config.runtime.threads or max(1, cores // config.runtime.parallel))
-
-
-def _partner(config: RunConfig, partner: Artifact | None, student: Student) -> int | None:
-    """The number of rows of the other arm of a comparison; an absent partner has no say."""
-    if partner is None or partner.absent:
-        return None
-    return len(read_rows(partner.file(ROWS), student.tokenizer, config.sft.max_tokens))
-
-
-def _why_none(found: Rows, config: RunConfig) -> str:
-    if found.examples:
-        return "the partner has no rows to match"
-    if found.too_long:
-        return f"all {found.too_long} rows are longer than sft.max_tokens ({config.sft.max_tokens})"
-    return "no rows to learn from"
-
-
-def _train(
-    config: RunConfig, student: Student, rows: Rows, outputs: Workspace, context: Context
-) -> list[dict[str, float]]:
-    settings = config.sft
-    if settings.method == "lora":
-        torch.manual_seed(config.seed)
-        adapt(student, settings.lora_rank, settings.lora_alpha)
-    plan = schedule(
-        [len(example) for example in rows.examples],
-        settings.batch_size,
-        settings.epochs,
-        config.seed,
-        student.layout,
-    )
-    recipe = Recipe(
-        learning_rate=settings.learning_rate,
-        warmup_ratio=settings.warmup_ratio,
-        weight_decay=settings.weight_decay,
-        checkpoint_steps=settings.checkpoint_steps,
-        seed=config.seed,
-        device=config.runtime.device,
-        autocast=student.computed(config.models.student.dtype) != torch.float32,
-    )
-    weighted = [rsft(example, settings.answer_weight) for example in rows.examples]
-    curve = train(student.model, weighted, plan, student.layout, recipe, outputs.scratch, context)
-    return [{name: round(value, _CURVE) for name, value in point.items()} for point in curve]
-
-
-def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, Any]) -> str:
-    base = config.models.student.name
-    base = Path(base).name if os.sep in base else base
-    if "start" in inputs:
-        base = f"{base} (from {inputs['start'].key[:12]})"
-    return card(
-        title=f"Student of {base}",
-        base=base,
-        summary="Trained by Arkloom on reasoning traces of a debate, each written as one agent's own "
-        "solution. Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
-        facts={
-            "Training": metrics,
-            "Settings": config.part("sft") | {"seed": config.seed},
-            "Lineage": {port: artifact.key for port, artifact in sorted(inputs.items())},
-        },
-    )

@@ -1,1 +1,5 @@
-"""Steps of a trace: where each ends, and what it computes."""
+"""Steps of a trace: where each ends, what it computes, and how well its first error is found."""
+
+from arkloom.steps.first_error import first_error_f1
+
+__all__ = ["first_error_f1"]

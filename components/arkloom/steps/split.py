@@ -72,6 +72,13 @@ def signature(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return tuple(f"{left}={right}" for step in steps for left, right in step.operations)
 
 
+def without_latex(text: str) -> str:
+    r"""The text with its usual LaTeX written plainly: ``\frac{1}{3} \times 6`` is ``(1)/(3) * 6``."""
+    for pattern, plain in _LATEX:
+        text = pattern.sub(plain, text)
+    return text
+
+
 def _line_cuts(text: str) -> set[int]:
     """Line starts, where most lines hold one operation; a paragraph of prose stays whole."""
     lines = [line for line in text.split("\n") if line.strip()]
@@ -87,8 +94,7 @@ def _step(text: str, start: int, end: int) -> Step:
 
 
 def _operations(text: str) -> tuple[tuple[str, str], ...]:
-    for pattern, plain in _LATEX:
-        text = pattern.sub(plain, text)
+    text = without_latex(text)
     found = []
     start = 0
     for match in _RESULT.finditer(text):

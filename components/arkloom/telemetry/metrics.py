@@ -19,7 +19,13 @@ FILTER_KEPT = Gauge("arkloom_filter_rows_kept", "Rows kept, by output", ["output
 FILTER_REJECTED = Gauge(
     "arkloom_filter_rejected", "Traces rejected, by reason", ["reason"], registry=REGISTRY
 )
+LABEL_STEPS = Gauge("arkloom_label_steps", "Steps, by label", ["label"], registry=REGISTRY)
 TRAIN_LOSS = Gauge("arkloom_train_loss", "Loss of the last optimiser step", ["stage"], registry=REGISTRY)
 TRAIN_STEP = Gauge("arkloom_train_step", "Optimiser steps done", ["stage"], registry=REGISTRY)
+GRPO_REWARD = Gauge("arkloom_grpo_reward", "Mean reward of the last step", ["term"], registry=REGISTRY)
+GRPO_KL = Gauge("arkloom_grpo_kl", "KL to the start, per token, last step", registry=REGISTRY)
+GRPO_ACCURACY = Gauge("arkloom_grpo_accuracy", "Greedy accuracy on validation", registry=REGISTRY)
+PRM_QUALITY = Gauge("arkloom_prm_quality", "Figures of the PRM on validation", ["figure"], registry=REGISTRY)
 EVALUATE_ACCURACY = Gauge("arkloom_evaluate_accuracy", "Greedy accuracy on test", ["arm"], registry=REGISTRY)
 GRADER_KILLS = Counter("arkloom_grader_kills", "Grading workers killed at their limit", registry=REGISTRY)
+GATE_PROMOTE = Gauge("arkloom_gate_promote", "Promoted (1) or refused (0)", registry=REGISTRY)

@@ -7,7 +7,12 @@ from typing import Any
 
 
 def card(
-    title: str, base: str, summary: str, facts: Mapping[str, Mapping[str, Any]], license_: str | None = None
+    title: str,
+    base: str,
+    summary: str,
+    facts: Mapping[str, Mapping[str, Any]],
+    license_: str | None = None,
+    task: str = "text-generation",
 ) -> str:
     """A Hugging Face model card (README.md).
 
@@ -17,8 +22,9 @@ def card(
         summary: What the model is, one paragraph.
         facts: Section heading -> table of name and value.
         license_: Of the base model, where known.
+        task: What hubs list it under.
     """
-    head = ["---", f"base_model: {base}", "library_name: transformers", "pipeline_tag: text-generation"]
+    head = ["---", f"base_model: {base}", "library_name: transformers", f"pipeline_tag: {task}"]
     head += [f"license: {license_}"] if license_ else []
     head += ["tags:", "- arkloom", "---", "", f"# {title}", "", summary, ""]
     for heading, table in facts.items():

@@ -20,6 +20,17 @@ def rsft(example: Example, answer_weight: float = 1.0) -> Weighted:
     return Weighted(example.ids, weights, float(example.trained))
 
 
+def da(example: Example) -> Weighted:
+    """DA: L = -Σ_i (1/k_x)(1/T_i) Σ_t log p / Σ_i 1/k_x: every problem weighs the same, long rows no more.
+
+    Training on several ways to solve one problem (AgentArk, arXiv 2602.03955). T_i counts the row's tokens
+    under the loss; k_x = ``example.k``, the rows of its problem. The sums run over a whole optimiser step.
+    """
+    each = 1.0 / (example.k * max(1, example.trained))
+    masks = zip(example.reasoning, example.answer, strict=True)
+    return Weighted(example.ids, tuple(each * float(r or a) for r, a in masks), 1.0 / example.k)
+
+
 def weighted_nll(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Σ w_t · (-log p_t), the log-likelihoods in float32 (or wider, where the logits are).
 

@@ -1,0 +1,1 @@
+"""Stage `gate`: whether the best arm is promoted."""

@@ -1,0 +1,8 @@
+"""``python -m arkloom.prm``."""
+
+import sys
+
+from arkloom.prm.stage import STAGE
+from arkloom.stage import main
+
+sys.exit(main(STAGE))
