@@ -62,36 +62,41 @@ def records(root: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("number", range(ROUNDS))
-def test_kill_9_at_random_moments(whole: Whole, tmp_path: Path, number: int) -> None:
-    expected, seconds = records(whole.root), whole.seconds
-    moments = random.Random(20 + number).choices(range(5, 95), k=KILLS)
-    died = 0
-    for moment in moments:
-        process = subprocess.Popen(
-            command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        # a resumed run has less left to do, so the clock of each kill is a share of what a whole run takes,
-        # shortened as the work shrinks
-        time.sleep(seconds * moment / 100 / (1 + died))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            died += 1
-        process.wait()
-    assert died > 0, "no run was killed: the moments are all too late"
-    finish(tmp_path)
-    assert records(tmp_path) == expected
-
-
-def test_sigterm_ends_with_75_and_the_same_command_goes_on(whole: Whole, tmp_path: Path) -> None:
-    expected, seconds = records(whole.root), whole.seconds
-    process = subprocess.Popen(
-        command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    time.sleep(seconds / 3)
+def stop(root: Path, seconds: float) -> None:
+    """Let a run be told to stop; it says how to go on."""
+    process = subprocess.Popen(command(root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 75, told
     assert "Run the same command to go on" in told
+
+
+def kill(root: Path, seconds: float) -> bool:
+    """Kill a run; whether it was still there to be killed."""
+    process = subprocess.Popen(
+        command(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(seconds)
+    alive = process.poll() is None
+    if alive:
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return alive
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_stopped_then_killed_at_random_moments_it_ends_with_the_same_records(
+    whole: Whole, tmp_path: Path, number: int
+) -> None:
+    expected, seconds = records(whole.root), whole.seconds
+    draw = random.Random(20 + number)
+    stop(tmp_path, seconds * draw.uniform(0.1, 0.4))
+    died = 0
+    for moment in (draw.uniform(0.05, 0.95) for _ in range(KILLS)):
+        # a resumed run has less left to do, so the clock of each kill is a share of what a whole run takes,
+        # shortened as the work shrinks
+        died += kill(tmp_path, seconds * moment / (2 + died))
+    assert died > 0, "no run was killed: the moments are all too late"
     finish(tmp_path)
     assert records(tmp_path) == expected
