@@ -133,7 +133,7 @@ def test_batched_is_row_by_row_in_loss_and_gradient(base: Path) -> None:
         prm.model.zero_grad()
         value = loss(logits, known, known.counts(), TAU, BCE)[0]
         value.backward()
-        return float(value), grads(prm)
+        return float(value.detach()), grads(prm)
 
     rows = [trace.labelled for trace in found]
     together, first = run(prm.logits(rows))
