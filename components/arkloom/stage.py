@@ -91,8 +91,6 @@ class Stage:
 
         sections = self.sections(config) if callable(self.sections) else self.sections
         models = {part: model_digest(config.part(part)) for part in sections if part.startswith("models.")}
-        if "prm" in sections and config.prm.init is not None:
-            models["prm.init"] = model_digest(config.part("prm.init"))
         answer = config.problems.answer_type
         return digest(
             {
@@ -149,6 +147,14 @@ def execute(
     )
     context.events.emit("published", stage=stage.name, key=key, seconds=manifest.seconds)
     return manifest
+
+
+def absent_port(inputs: Mapping[str, Artifact], *ports: str) -> str | None:
+    """Why there is nothing to work on: the first of ``ports`` that is connected and absent."""
+    for port in ports:
+        if port in inputs and (reason := inputs[port].absent) is not None:
+            return f"{port} is absent: {reason}"
+    return None
 
 
 def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:

@@ -67,7 +67,10 @@ def test_every_pair_of_arms_stacks() -> None:
 def test_every_override_is_a_setting_and_leaves_the_rest() -> None:
     settings = configs.load("laptop-full")
     for node in distill(settings):
-        settings.override(node.overrides)
+        changed = settings.override(node.overrides)
+        paths = [override.partition("=")[0] for override in node.overrides]
+        back = [f"{path}={json.dumps(settings.part(path))}" for path in paths]
+        assert changed.override(back) == settings, node.name
 
 
 def test_what_an_arm_is_does_not_depend_on_what_the_user_set() -> None:

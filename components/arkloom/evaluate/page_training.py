@@ -21,23 +21,10 @@ from arkloom.reports.blocks import (
     Tone,
 )
 from arkloom.reports.curves import Bin, Curve, curve_chart, known, reliability_chart
+from arkloom.reports.terms import FLOORS, TRACE_CLASSES
 from arkloom.reports.words import fixed, percent, percent_interval, points, points_interval, quantity
 
 _MOST_POINTS = 40  # of a curve: more are averaged, since a step's figures are noisy
-_CLASSES: dict[str, tuple[str, Tone]] = {
-    "corrective": ("wrong, then right", "good"),
-    "stable": ("right throughout", "good"),
-    "late": ("no answer, then right", ""),
-    "corrupted": ("right, then wrong", "bad"),
-    "wrong": ("never right", "bad"),
-    "no_answer": ("no answer at the end", ""),
-}
-_FLOORS = {
-    "constant": "always the same answer",
-    "position": "the best guess from the step's place",
-    "length": "the best guess from the trace's length",
-    "outcome": "knowing which answers are wrong, and their usual step",
-}
 _REWARDS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("verifier_reward", "Reward of the verifier: right answers among rollouts", percent),
     ("prm_reward", "Reward of the PRM: steps that it takes for right", percent),
@@ -61,7 +48,7 @@ def shown(report: Mapping[str, Any]) -> list[Block]:
                 name.replace("_", " "),
                 count,
                 f"{quantity(count)} ({percent(count / total)})",
-                *_CLASSES.get(name, ("", "")),
+                *TRACE_CLASSES.get(name, ("", "")),
             )
             for name, count in sorted(classes.items(), key=lambda pair: -pair[1])
         )
@@ -195,7 +182,7 @@ def _first_errors(told: Mapping[str, Any]) -> list[Block]:
     tone: Tone = ""
     for name, value in sorted(floors.items(), key=lambda pair: -(pair[1] or 0)):
         if value is not None:
-            bars.append(Bar(name, value, fixed(value, 3), _FLOORS.get(name, ""), tone))
+            bars.append(Bar(name, value, fixed(value, 3), FLOORS.get(name, ""), tone))
     return [Bars(tuple(bars), "F1 of the first error, beside what needs no PRM")] if bars else []
 
 

@@ -20,21 +20,13 @@ from arkloom.reports.blocks import (
     Prose,
     Section,
     Table,
-    Tone,
 )
 from arkloom.reports.charts import Line, Moves, flow_chart, rounds_chart
 from arkloom.reports.render import html
+from arkloom.reports.terms import TRACE_CLASSES
 from arkloom.reports.words import percent, plural, quantity, signed
 from arkloom.traces.gain import STATES
 
-_CLASSES: dict[str, tuple[str, Tone]] = {
-    "corrective": ("wrong, then right to the end", "good"),
-    "stable": ("right throughout", "good"),
-    "late": ("unread, then right; never wrong", ""),
-    "corrupted": ("right, then wrong at the end", "bad"),
-    "wrong": ("never right", "bad"),
-    "no_answer": ("no answer could be read at the end", "quiet"),
-}
 _FATES: dict[str, str] = {
     "kept": "became a row",
     "spare": "usable, but another trace of its question is better",
@@ -109,7 +101,7 @@ def _classes(report: Mapping[str, Any]) -> Bars:
     return Bars(
         tuple(
             Bar(name, report["classes"][name], quantity(report["classes"][name]), about, tone)
-            for name, (about, tone) in _CLASSES.items()
+            for name, (about, tone) in TRACE_CLASSES.items()
         )
     )
 
@@ -168,7 +160,7 @@ def _moves(moves: Sequence[Moves]) -> Figure:
 def _examples(report: Mapping[str, Any]) -> list[Block]:
     return [
         Fold(
-            f"{name.replace('_', ' ')}: {_CLASSES[name][0]}",
+            f"{name.replace('_', ' ')}: {TRACE_CLASSES[name][0]}",
             tuple(block for example in examples for block in _example(example)),
         )
         for name, examples in report["examples"].items()

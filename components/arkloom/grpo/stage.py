@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from arkloom.config import RunConfig
 from arkloom.errors import BadInputError
-from arkloom.stage import Context, Stage, StageReport
+from arkloom.stage import Context, Stage, StageReport, absent_port
 from arkloom.store import Artifact, Workspace
 
 KIND = "model"
@@ -53,10 +53,9 @@ def _why_absent(config: RunConfig, inputs: Mapping[str, Artifact]) -> str | None
         raise BadInputError(
             "grpo.prm_weight and grpo.verifier_weight are both 0: nothing rewards", where="config"
         )
-    ports = ("prompts", "problems", "start", *(("prm",) if settings.prm_weight > 0 else ()))
-    for port in ports:
-        if port in inputs and (reason := inputs[port].absent):
-            return f"{port} is absent: {reason}"
+    rewards = ("prm",) if settings.prm_weight > 0 else ()
+    if reason := absent_port(inputs, "prompts", "problems", "start", *rewards):
+        return reason
     if settings.prm_weight == 0:
         return None
     if "prm" not in inputs:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,11 +23,12 @@ from arkloom.records import Problem, PromptRow
 from arkloom.stage import Context, StageReport
 from arkloom.steps.model import Prm
 from arkloom.store import Artifact, Workspace
-from arkloom.training.card import card
+from arkloom.training.card import student_card
 from arkloom.training.quiet import quieten
 from arkloom.training.student import Student, load, open_student
 
 PROMPTS, VALIDATION = "prompts.jsonl", "validation.jsonl"
+_STEP_REWARDS = "step scores of a process reward model and a verifier"
 
 
 def teach(
@@ -68,7 +67,9 @@ def teach(
     }
     (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     (outputs.folder / "report.html").write_text(render(training), encoding="utf-8")
-    (outputs.folder / "README.md").write_text(_card(config, inputs, metrics), encoding="utf-8")
+    rewards = "a verifier" if config.grpo.prm_weight == 0 else _STEP_REWARDS
+    text = student_card(config, "grpo", inputs, metrics, f"on its own answers, rewarded by {rewards} (GRPO)")
+    (outputs.folder / "README.md").write_text(text, encoding="utf-8")
     return StageReport(kind=KIND, metrics=metrics)
 
 
@@ -118,24 +119,3 @@ def _metrics(config: RunConfig, outcome: Outcome) -> dict[str, Any]:
         "reward_first": outcome.curve[0]["reward"],
         "reward_last": outcome.curve[-1]["reward"],
     }
-
-
-def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, Any]) -> str:
-    base = config.models.student.name
-    base = Path(base).name if os.sep in base else base
-    if "start" in inputs:
-        base = f"{base} (from {inputs['start'].key[:12]})"
-    rewards = (
-        "step scores of a process reward model and a verifier" if config.grpo.prm_weight else "a verifier"
-    )
-    return card(
-        title=f"Student of {base}",
-        base=base,
-        summary=f"Trained by Arkloom on its own answers, rewarded by {rewards} (GRPO). Loads with "
-        "`AutoModelForCausalLM` and `AutoTokenizer`.",
-        facts={
-            "Training": metrics,
-            "Settings": config.part("grpo") | {"seed": config.seed},
-            "Lineage": {port: artifact.key for port, artifact in sorted(inputs.items())},
-        },
-    )

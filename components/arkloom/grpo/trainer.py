@@ -25,6 +25,7 @@ from arkloom.errors import ArkloomError
 from arkloom.grpo.advantages import Advantages, Rule, advantages
 from arkloom.grpo.judge import Judge, Rollout
 from arkloom.grpo.rollouts import Planned, Prompt, plan
+from arkloom.training.trainer import SHARED
 
 PASS_TOKENS = 16_384  # tokens of a training forward pass, padding included: bounds its memory
 OWN = "arkloom/"  # prefix of the figures that this trainer adds to TRL's log
@@ -252,20 +253,13 @@ def arguments(settings: GrpoConfig, machine: Machine, longest: int, scratch: Pat
         epsilon=settings.clip,
         disable_dropout=True,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
         warmup_steps=int(settings.steps * settings.warmup_ratio),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch",
         save_steps=settings.checkpoint_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none",
-        remove_unused_columns=False,
         seed=machine.seed % 2**32,
         bf16=machine.autocast,
         gradient_checkpointing=not on_cpu,
         use_cpu=on_cpu,
+        **SHARED,
     )

@@ -15,7 +15,7 @@ from arkloom.label.labelled import Labelled, read_rows
 from arkloom.label.outcome import by_outcome
 from arkloom.prompts import Prompts
 from arkloom.records import Problem, StepRow
-from arkloom.stage import Context, Stage, StageReport
+from arkloom.stage import Context, Stage, StageReport, absent_port
 from arkloom.store import Artifact, Workspace
 from arkloom.telemetry.metrics import LABEL_STEPS
 
@@ -37,10 +37,10 @@ def run(
     if not human:
         if "rows" not in inputs:
             raise BadInputError("input 'rows' is not connected", where="stage label", mend="Give --input")
-        if (reason := inputs["rows"].absent) is not None and not _holds_traces(inputs["rows"]):
-            return StageReport(kind=KIND, absent=f"rows is absent: {reason}")
-    if human and "problems" in inputs and (reason := inputs["problems"].absent) is not None:
-        return StageReport(kind=KIND, absent=f"problems is absent: {reason}")
+        if (reason := absent_port(inputs, "rows")) and not _holds_traces(inputs["rows"]):
+            return StageReport(kind=KIND, absent=reason)
+    if human and (reason := absent_port(inputs, "problems")):
+        return StageReport(kind=KIND, absent=reason)
     given = list(_by_people(config, context) if human else _by_evidence(config, inputs["rows"], context))
     evaluated = _evaluated(inputs["problems"]) if human and "problems" in inputs else frozenset()
     found = [one for one in given if one.row.content_hash not in evaluated]

@@ -10,14 +10,9 @@ from markupsafe import Markup
 from arkloom.reports.blocks import Bar, Bars, Block, Card, Cards, Facts, Figure, Page, Section, Tone
 from arkloom.reports.curves import Bin, Curve, curve_chart, known, reliability_chart
 from arkloom.reports.render import html
+from arkloom.reports.terms import FLOORS
 from arkloom.reports.words import fixed, percent, plural, points, points_interval, quantity
 
-_FLOORS = {
-    "constant": "always the same answer",
-    "position": "the best guess of a position, unseen",
-    "length": "the best rule on length alone",
-    "outcome": "knows whether the answer is right, names the usual step",
-}
 _WORDS = "where a score says 80 %, the solution should be right up to there in 80 % of the cases"
 
 
@@ -86,7 +81,7 @@ def _floors(report: Mapping[str, Any]) -> list[Block]:
     own = report["first_error_f1"]
     bars = [Bar("the PRM", own, fixed(own), "reads every step", "good" if report["gate_passed"] else "bad")]
     bars += [
-        Bar(f"floor: {name}", value, fixed(value), _FLOORS[name], "quiet")
+        Bar(f"floor: {name}", value, fixed(value), FLOORS[name], "quiet")
         for name, value in report["floors"].items()
     ]
     return [Bars(tuple(bars), "First-error F1")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arkloom.config import RunConfig
-from arkloom.stage import Context, Stage, StageReport
+from arkloom.stage import Context, Stage, StageReport, absent_port
 from arkloom.store import Artifact, Workspace
 
 KIND = "model"
@@ -21,9 +21,8 @@ def run(
         ResumeError: Told to stop; the last checkpoint is kept.
         ArkloomError: The loss or a weight is not finite.
     """
-    for port in ("rows", "start"):
-        if port in inputs and (reason := inputs[port].absent):
-            return StageReport(kind=KIND, absent=f"{port} is absent: {reason}")
+    if reason := absent_port(inputs, "rows", "start"):
+        return StageReport(kind=KIND, absent=reason)
     from arkloom.sft.teach import teach  # noqa: PLC0415 - torch takes seconds, a finished artifact none
 
     return teach(config, inputs, outputs, context)

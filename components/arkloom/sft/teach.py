@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +13,7 @@ from arkloom.sft.rows import FILES, ROWS, Rows, cut, read_rows
 from arkloom.sft.stage import KIND
 from arkloom.stage import Context, StageReport
 from arkloom.store import Artifact, Workspace
-from arkloom.training.card import card
+from arkloom.training.card import student_card
 from arkloom.training.loss import da, rsft
 from arkloom.training.packing import schedule
 from arkloom.training.quiet import quieten
@@ -64,7 +61,8 @@ def teach(
     student.save(outputs.folder)
     training = {**metrics, "settings": config.part("sft"), "curve": curve}
     (outputs.folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
-    (outputs.folder / "README.md").write_text(_card(config, inputs, metrics), encoding="utf-8")
+    text = student_card(config, "sft", inputs, metrics, f"on a debate: {_TAUGHT[objective]}")
+    (outputs.folder / "README.md").write_text(text, encoding="utf-8")
     return StageReport(kind=KIND, metrics=metrics)
 
 
@@ -119,21 +117,3 @@ def _train(
     ]
     curve = train(student.model, weighted, plan, student.layout, recipe, outputs.scratch, context)
     return [{name: round(value, _CURVE) for name, value in point.items()} for point in curve]
-
-
-def _card(config: RunConfig, inputs: Mapping[str, Artifact], metrics: dict[str, Any]) -> str:
-    base = config.models.student.name
-    base = Path(base).name if os.sep in base else base
-    if "start" in inputs:
-        base = f"{base} (from {inputs['start'].key[:12]})"
-    return card(
-        title=f"Student of {base}",
-        base=base,
-        summary=f"Trained by Arkloom on a debate: {_TAUGHT[config.sft.objective]}. "
-        "Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
-        facts={
-            "Training": metrics,
-            "Settings": config.part("sft") | {"seed": config.seed},
-            "Lineage": {port: artifact.key for port, artifact in sorted(inputs.items())},
-        },
-    )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from arkloom.config import RunConfig
+from arkloom.store import Artifact
 
 
 def card(
@@ -32,3 +37,31 @@ def card(
         head += [f"| {name} | {value} |" for name, value in table.items()]
         head.append("")
     return "\n".join(head)
+
+
+def student_card(
+    config: RunConfig, section: str, inputs: Mapping[str, Artifact], metrics: Mapping[str, Any], taught: str
+) -> str:
+    """The card of a student: its base (the folder's name, nothing of this machine), figures and lineage.
+
+    Args:
+        config: Of the run; ``models.student`` is the base.
+        section: The stage's section of the configuration.
+        inputs: What the stage read; ``start`` is named where training began from an artifact.
+        metrics: Headline figures of the training.
+        taught: "Trained by Arkloom ...": on what.
+    """
+    name = config.models.student.name
+    base = Path(name).name if os.sep in name else name
+    if "start" in inputs:
+        base = f"{base} (from {inputs['start'].key[:12]})"
+    return card(
+        title=f"Student of {base}",
+        base=base,
+        summary=f"Trained by Arkloom {taught}. Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
+        facts={
+            "Training": metrics,
+            "Settings": config.part(section) | {"seed": config.seed},
+            "Lineage": {port: artifact.key for port, artifact in sorted(inputs.items())},
+        },
+    )

@@ -20,6 +20,18 @@ from arkloom.training import checkpoints
 from arkloom.training.loss import weighted_nll
 from arkloom.training.packing import Layout, Schedule, Weighted, collate
 
+# What every trainer here tells transformers: one optimiser, each step's figures as they are, no talk.
+SHARED: dict[str, Any] = {
+    "optim": "adamw_torch",
+    "lr_scheduler_type": "cosine",
+    "save_total_limit": 2,
+    "logging_steps": 1,
+    "logging_nan_inf_filter": False,
+    "disable_tqdm": True,
+    "report_to": "none",
+    "remove_unused_columns": False,
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -178,18 +190,11 @@ def _arguments(recipe: Recipe, plan: Schedule, scratch: Path) -> TrainingArgumen
         gradient_accumulation_steps=plan.passes,
         per_device_train_batch_size=1,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
         warmup_steps=int(plan.steps * recipe.warmup_ratio),
         weight_decay=recipe.weight_decay,
         save_steps=recipe.checkpoint_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none",
-        remove_unused_columns=False,
         seed=recipe.seed % 2**32,
         bf16=recipe.autocast,
         use_cpu=recipe.device == "cpu",
-        optim="adamw_torch",
+        **SHARED,
     )
