@@ -16,14 +16,15 @@ from arkloom.chains.graph import Node
 from arkloom.chains.run import _alone, run
 from arkloom.chains.runner import _Running
 from arkloom.errors import BadInputError, ResumeError
-from arkloom.store import Manifest
+from arkloom.store import Manifest, open_store
 from arkloom.telemetry import Events
 
 
 @pytest.fixture
 def entry(tmp_path: Path) -> _Running:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        return _Running(Node("debate", "debate"), process, tmp_path / "debate.log")
+        log, store = tmp_path / "debate.log", open_store(str(tmp_path / "store"))
+        return _Running(Node("debate", "debate"), process, log, store, "run")
 
 
 def test_a_stage_that_waits_for_its_store_says_so_once(entry: _Running) -> None:

@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from rich.console import Console
 
@@ -25,10 +25,25 @@ from arkloom.chains.shares import shared
 from arkloom.config import RunConfig
 from arkloom.engines.models import TINY_MEND, tiny_out_of_its_depth
 from arkloom.errors import BadInputError, RefusedError
-from arkloom.store import open_store
+from arkloom.store import Manifest, Store, open_store
 from arkloom.store.local import disk_error
 
 _HEADLINES = ("best_arm", "gain_recovered", "token_ratio", "deliberation_gain", "gate")
+
+
+class ChainRunner(Protocol):
+    """Works on the nodes of a chain: on this machine, or as Jobs of a cluster."""
+
+    @property
+    def events(self) -> Path:
+        """The run's event log (JSONL), which the board reads."""
+
+    def walk(self, chain: Chain, board: Board) -> dict[str, Manifest]:
+        """Run every node, parents first; returns the manifests by node."""
+
+
+RunnerOf: TypeAlias = Callable[[RunConfig, Store, str, Path, threading.Event], ChainRunner]
+"""Makes a runner from configuration, store, run id, folder of the run, and the event that stops it."""
 
 
 def run(
@@ -38,8 +53,9 @@ def run(
     out: Path | None = None,
     quiet: bool = False,
     enforce: bool = False,
+    runner: RunnerOf = Runner,
 ) -> dict[str, Any]:
-    """Distil a debate on this machine: every stage, then the report.
+    """Distil a debate: every stage, then the report.
 
     Args:
         preset: A preset's name, for example ``laptop``.
@@ -48,6 +64,7 @@ def run(
         out: Folder for the report, logs and events; ``runs/<preset>`` when not given.
         quiet: Print nothing.
         enforce: A refusal of the gate is an error, after all is written.
+        runner: Where the stages work: processes of this machine, or ``arkloom.cluster``'s Jobs.
 
     Returns:
         The report, as written to ``out/report.json``.
@@ -65,24 +82,31 @@ def run(
     chain = shared(distill(settings), settings)
     stop = threading.Event()
     with _stop_on_signals(stop), _alone(folder):
-        report = _run(settings, chain, folder, stop, preset, quiet=quiet)
+        report = _run(settings, chain, folder, stop, preset, quiet=quiet, runner=runner)
     if enforce and not report["gate"]["promote"]:
         raise RefusedError(f"refused: {report['gate']['reason']}", where="gate", mend=f"Report: {folder}")
     return report
 
 
 def _run(
-    settings: RunConfig, chain: Chain, folder: Path, stop: threading.Event, preset: str | None, *, quiet: bool
+    settings: RunConfig,
+    chain: Chain,
+    folder: Path,
+    stop: threading.Event,
+    preset: str | None,
+    *,
+    quiet: bool,
+    runner: RunnerOf,
 ) -> dict[str, Any]:
     """Walk the chain and write what it came to."""
     store = open_store(settings.store, stop=stop)  # a stop ends the patience of our own requests, too
     computed = settings.model_dump(mode="json", exclude={"runtime", "store"})
     name = f"{folder.name}-{digest(computed)[:8]}"
     store.pointer(name, RUN_DOCUMENT)  # a store that cannot be read is told here, not in a node's log
-    runner = Runner(settings, store, name, folder, stop)
+    at_work = runner(settings, store, name, folder, stop)
     started = time.time()
-    with Board([node.name for node in chain], runner.events, quiet) as board:
-        made = runner.walk(chain, board)
+    with Board([node.name for node in chain], at_work.events, quiet) as board:
+        made = at_work.walk(chain, board)
     report = write_outcome(folder, store, made)
     about = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
     store.point(name, RUN_DOCUMENT, about | _headlines(report))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import yaml
 from arkloom.chains.board import Board
 from arkloom.chains.graph import Chain, Node, ancestors
 from arkloom.chains.limits import Limits
+from arkloom.chains.walk import walk
 from arkloom.config import RunConfig
 from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
 from arkloom.store import Manifest, Store
@@ -38,7 +39,26 @@ class _Running:
     node: Node
     process: subprocess.Popen[bytes]
     log: Path
+    store: Store
+    run: str
     read: int = 0
+
+    def made(self) -> Manifest | None:
+        """The artifact once the process has ended with 0, None while it runs.
+
+        Raises:
+            BadInputError: It ended with exit code 2.
+            ResumeError: It stopped early.
+            ArkloomError: It failed; its message is repeated.
+        """
+        code = self.process.poll()
+        if code is None:
+            return None
+        if code == 0:
+            return recorded(self.store, self.run, self.node)
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        end = f" (killed by signal {-code})" if code < 0 else ""
+        raise failure(self.node, code, f"{lines[-1]}{end}" if lines else end, f"Log: {self.log}")
 
     def waits(self) -> str | None:
         """What the stage's store says of a server that does not answer, where that is new in its log."""
@@ -80,41 +100,33 @@ class Runner:
         self._write_config()
         self._limits = Limits(self.config.runtime, chain)
         self._threads = {node.name: _threads(self.config, node, chain) for node in chain}
-        waiting, running, done = list(chain), list[_Running](), dict[str, Manifest]()
-        try:
-            while waiting or running:
-                if self.stop.is_set():
-                    raise ResumeError("stopped before the end", mend="Run the same command to go on")
-                self._limits.check()
-                for node in self._startable(waiting, running, done):
-                    waiting.remove(node)
-                    running.append(self._start(node, done))
-                    board.start(node.name)
-                for entry in [entry for entry in running if entry.process.poll() is not None]:
-                    running.remove(entry)
-                    done[entry.node.name] = self._finish(entry)
-                    board.finish(entry.node.name, done[entry.node.name])
-                for entry in running:
-                    if (what := entry.waits()) is not None:
-                        board.wait(entry.node.name, what)
-                board.refresh()
-                time.sleep(_POLL)
-        finally:
-            _stop_all(running)
-        return done
+        return walk(chain, self, board, self.config.runtime.parallel)
+
+    def check(self) -> None:
+        """End the run where it was asked to stop, or its limits are reached.
+
+        Raises:
+            ResumeError: So it is.
+        """
+        if self.stop.is_set():
+            raise ResumeError("stopped before the end", mend="Run the same command to go on")
+        self._limits.check()
+
+    def pause(self) -> None:
+        """Wait for the next look at the processes."""
+        time.sleep(_POLL)
+
+    def leave(self, works: Sequence[_Running], error: BaseException) -> None:
+        """Ask the stages at work to commit what they have, and wait for their end."""
+        _stop_all(works)
 
     @property
     def events(self) -> Path:
         """The run's event log (JSONL)."""
         return self.folder / "events.jsonl"
 
-    def _startable(
-        self, waiting: list[Node], running: list[_Running], done: Mapping[str, Manifest]
-    ) -> list[Node]:
-        free = self.config.runtime.parallel - len(running)
-        return [node for node in waiting if set(node.inputs.values()) <= set(done)][: max(free, 0)]
-
-    def _start(self, node: Node, done: Mapping[str, Manifest]) -> _Running:
+    def start(self, node: Node, done: Mapping[str, Manifest]) -> _Running:
+        """Start the node's process."""
         python = self.config.runtime.python.get(node.stage, sys.executable)
         command = [python, "-m", f"arkloom.{node.stage}", "--config", str(self._config_file)]
         command += ["--set", f"runtime.threads={self._threads[node.name]}"]
@@ -145,20 +157,7 @@ class Runner:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches us alone; we ask the stages to commit and stop
             )
-        return _Running(node, process, log)
-
-    def _finish(self, entry: _Running) -> Manifest:
-        code = entry.process.returncode
-        if code == 0:
-            pointer = self.store.pointer(self.run, entry.node.name)
-            if pointer is None:
-                raise ArkloomError("the stage recorded no artifact", where=f"node {entry.node.name}")
-            return Manifest.model_validate_json(json.dumps(pointer))
-        lines = [line for line in entry.log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1].removeprefix(f"arkloom {entry.node.stage}: ") if lines else f"exit code {code}"
-        kind = {EXIT_BAD_INPUT: BadInputError, EXIT_RESUME: ResumeError}.get(code, ArkloomError)
-        end = f" (killed by signal {-code})" if code < 0 else ""
-        raise kind(f"{last}{end}", where=f"node {entry.node.name}", mend=f"Log: {entry.log}")
+        return _Running(node, process, log, self.store, self.run)
 
     @property
     def _config_file(self) -> Path:
@@ -167,6 +166,25 @@ class Runner:
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def recorded(store: Store, run: str, node: Node) -> Manifest:
+    """The artifact that a stage which ended with 0 recorded under its run.
+
+    Raises:
+        ArkloomError: There is none.
+    """
+    pointer = store.pointer(run, node.name)
+    if pointer is None:
+        raise ArkloomError("the stage recorded no artifact", where=f"node {node.name}")
+    return Manifest.model_validate_json(json.dumps(pointer))
+
+
+def failure(node: Node, code: int, last: str, mend: str) -> ArkloomError:
+    """The error that a stage's exit code and the last line of its log stand for."""
+    kind = {EXIT_BAD_INPUT: BadInputError, EXIT_RESUME: ResumeError}.get(code, ArkloomError)
+    told = last.removeprefix(f"arkloom {node.stage}: ").strip() or f"exit code {code}"
+    return kind(told, where=f"node {node.name}", mend=mend)
 
 
 def _threads(config: RunConfig, node: Node, chain: Chain) -> int:
@@ -186,7 +204,7 @@ def _offline() -> str:
     return os.environ.get("HF_HUB_OFFLINE", "1")
 
 
-def _stop_all(running: list[_Running]) -> None:
+def _stop_all(running: Sequence[_Running]) -> None:
     for entry in running:
         entry.process.send_signal(signal.SIGTERM)
     for entry in running:
