@@ -126,10 +126,12 @@ def presets() -> list[str]:
     return sorted(Path(str(f)).stem for f in files if str(f).endswith(".yaml"))
 
 
-def load(preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a configuration: defaults, then ``preset``, then ``file``, then ``a.b=c`` overrides.
+def load(
+    preset: str | None = None, file: Path | None = None, overrides: Iterable[str] = (), text: str = ""
+) -> RunConfig:
+    """Read a configuration: defaults, then ``preset``, ``file``, ``text`` (YAML), ``a.b=c`` overrides.
 
-    A preset or a file may begin with ``extends: PRESET``: that preset comes before it.
+    A preset, a file or a text may begin with ``extends: PRESET``: that preset comes before it.
 
     Raises:
         BadInputError: Unknown preset or key, unreadable file, wrong type; names the nearest key.
@@ -140,6 +142,8 @@ def load(preset: str | None = None, file: Path | None = None, overrides: Iterabl
             layers += _layers(_read(file.read_bytes(), str(file)), str(file))
         except OSError as error:
             raise BadInputError(f"cannot read the config ({error.strerror})", where=str(file)) from error
+    if text.strip():
+        layers += _layers(_mapping(text, "the config text"), "the config text")
     layers += map(parse_assignment, overrides)
     return build(_merge({}, *layers))
 
@@ -191,6 +195,10 @@ def _read(content: bytes, where: str) -> Mapping[str, Any]:
         raise BadInputError(
             f"not UTF-8 (byte {error.start})", where=where, mend="Save it as UTF-8"
         ) from error
+    return _mapping(text, where)
+
+
+def _mapping(text: str, where: str) -> Mapping[str, Any]:
     tree = _plain(text, where)
     if not isinstance(tree, Mapping):
         raise BadInputError("the config is not a mapping of sections", where=where)

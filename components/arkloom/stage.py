@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,9 +24,12 @@ from arkloom.canonical import digest, digest_file
 from arkloom.config import RunConfig
 from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
 from arkloom.store import ABSENT, Artifact, Manifest, Store, Workspace, open_store
-from arkloom.store.local import disk_error
-from arkloom.telemetry import Events, Progress
+from arkloom.store.local import MANIFEST, disk_error, read_manifest
+from arkloom.telemetry import Events, Progress, kubeflow
+from arkloom.telemetry.kubeflow import Task
 from arkloom.telemetry.serving import served
+
+RUN_ID = "ARKLOOM_RUN_ID"  # names the run where a pod's template does, not its command
 
 
 @dataclass(frozen=True)
@@ -196,38 +200,81 @@ def main(stage: Stage, arguments: Sequence[str] | None = None, program: str | No
 
 
 def _process(stage: Stage, options: argparse.Namespace) -> int:
-    given = ((path, getattr(options, path)) for path in stage.shortcuts.values())
-    short = [f"{path}={value}" for path, value in given if value is not None]
-    config = configs.load(options.preset, options.config, [*options.set, *short])
-    if options.store:
-        config = config.with_store(options.store)
-    node = options.node or stage.name
+    task = Task.read(options.executor_input or "{}", stage.parts)
+    config = configuration(options, task, stage.shortcuts.values())
+    node = (options.node or stage.name) + kubeflow.part(task)
     events = Events(options.events, run=options.run_id, node=node)
-    told = events if options.progress == "events" else None
+    shown = events if options.progress == "events" else None
     labels = {"run_id": options.run_id or "", "stage": stage.name, "node": node}
-    with Progress(prefix=f"{node} ", events=told) as progress:
+    with Progress(prefix=f"{node} ", events=shown) as progress:
         context = Context(progress=progress, events=events)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: context.stop.set())
         store = open_store(config.store, progress, context.stop)
-        parents = _parents(options.input, store)
+        parents = _parents(options.input, task, store)
         with served(config.runtime.metrics_port, labels, events):
             manifest = execute(stage, config, parents, store, context)
+    told = manifest.model_dump(mode="json", by_alias=True)
     if options.run_id:
-        store.point(options.run_id, node, manifest.model_dump(mode="json", by_alias=True))
+        store.point(options.run_id, node, told)
+    kubeflow.publish(task, told, lambda name: document(store, manifest, name))
     print(manifest.uri)
     sys.stdout.flush()
     return EXIT_DONE
 
 
-def _parents(given: Sequence[str], store: Store) -> dict[str, Manifest]:
-    parents = {}
+def configuration(options: argparse.Namespace, task: Task, shortcuts: Iterable[str] = ()) -> RunConfig:
+    """What the options of ``add_config_options`` and a task's parameters come to; options win.
+
+    Raises:
+        BadInputError: Unknown preset or key, unreadable file, wrong type.
+    """
+    given = ((path, getattr(options, path)) for path in shortcuts)
+    short = [f"{path}={value}" for path, value in given if value is not None]
+    text = options.config_text or task.text(kubeflow.CONFIG)
+    overrides = [*kubeflow.overrides(task), *options.set, *short]
+    config = configs.load(options.preset, options.config, overrides, text)
+    return config.with_store(options.store) if options.store else config
+
+
+def document(store: Store, manifest: Manifest, name: str) -> str:
+    """The text of one file of an artifact, without the others.
+
+    Raises:
+        BadInputError: The artifact has no such file, or its bytes changed.
+    """
+    folder = [manifest.folder] if manifest.folder else []
+    content = store.document(manifest.stage, manifest.key, *folder, name)
+    published = {entry.sha256 for entry in manifest.files if entry.path == name}
+    if content is None or sha256(content).hexdigest() not in published:
+        raise BadInputError(f"{name} is missing, or not as published", where=manifest.uri)
+    return content.decode("utf-8")
+
+
+def _parents(given: Sequence[str], task: Task, store: Store) -> dict[str, Manifest]:
+    parents = {port: _manifest(str(file), store) for port, file in task.inputs.items()}
     for text in given:
-        port, sign, uri = text.partition("=")
+        port, sign, place = text.partition("=")
         if not sign:
             raise BadInputError(f"{text!r} names no port", mend="Write --input port=artifact")
-        parents[port] = store.manifest(uri)
+        parents[port] = _manifest(place, store)
     return parents
+
+
+def _manifest(place: str, store: Store) -> Manifest:
+    """The manifest at a uri; or the one that a local file holds, where the store has it so.
+
+    Raises:
+        BadInputError: Nothing is published there, or the file says something else than the store.
+    """
+    file = Path(place)
+    if "://" in place or file.name == MANIFEST or not file.is_file():
+        return store.manifest(place)
+    told = read_manifest(file)
+    found = store.manifest(told.uri)
+    if (found.key, found.kind, found.files) != (told.key, told.kind, told.files):
+        raise BadInputError("not what the store holds", where=f"{file} of {told.uri}")
+    return found
 
 
 def _parser(stage: Stage, program: str | None) -> argparse.ArgumentParser:
@@ -237,20 +284,19 @@ def _parser(stage: Stage, program: str | None) -> argparse.ArgumentParser:
         "Prints the uri of the artifact; the same work is found, not repeated.",
         epilog="exit codes: 0 done, 1 failure, 2 bad input, 75 stopped early: run again to go on",
     )
-    parser.add_argument(
-        "--preset", help=f"one of {', '.join(configs.presets())}; without it and --config, bare defaults"
-    )
-    parser.add_argument("--config", type=Path, help="YAML file; later wins over the preset")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="a.b=c", help="override one value (repeatable)"
-    )
+    add_config_options(parser)
     for option, path in stage.shortcuts.items():
         parser.add_argument(option, dest=path, metavar="N", help=f"same as --set {path}=N")
     parser.add_argument(
-        "--input", action="append", default=[], metavar="PORT=ARTIFACT", help="a parent artifact"
+        "--input",
+        action="append",
+        default=[],
+        metavar="PORT=ARTIFACT",
+        help="a parent artifact: its uri, or a file that holds its manifest",
     )
-    parser.add_argument("--store", help="root of the store (same as --set store.root=...)")
-    parser.add_argument("--run-id", help="record the artifact under this run")
+    parser.add_argument(
+        "--run-id", default=os.environ.get(RUN_ID), help=f"record the artifact under this run (also {RUN_ID})"
+    )
     parser.add_argument("--node", help="name of the node in its chain")
     parser.add_argument(
         "--events", type=Path, default=os.environ.get("ARKLOOM_EVENTS"), help="JSONL file of run events"
@@ -258,6 +304,24 @@ def _parser(stage: Stage, program: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--progress", choices=["show", "events"], default="show", help="where progress goes")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is to be computed, and where (see ``configuration``)."""
+    parser.add_argument(
+        "--preset", help=f"one of {', '.join(configs.presets())}; without it and --config, bare defaults"
+    )
+    parser.add_argument("--config", type=Path, help="YAML file; later wins over the preset")
+    parser.add_argument(
+        "--config-text", default="", metavar="YAML", help="the YAML itself; later wins over --config"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=c", help="override one value (repeatable)"
+    )
+    parser.add_argument("--store", help="root of the store (same as --set store.root=...)")
+    parser.add_argument(
+        "--executor-input", metavar="JSON", help="what Kubeflow tells a task: parameters, inputs, outputs"
+    )
 
 
 def _die_with_parent(parent: str | None) -> None:

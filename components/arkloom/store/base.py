@@ -135,6 +135,19 @@ class Store(Protocol):
     def workspace(self, stage: str, key: str) -> Workspace:
         """Begin, or go on with, the work of one key."""
 
+    def document(self, *path: str) -> bytes | None:
+        """One small file below the root, whole and alone, or None where there is none."""
+
+    def write_once(self, content: bytes, *path: str) -> bool:
+        """Write a small file below the root that must not be there yet; False where it is."""
+
+    def documents(self, *path: str) -> list[str]:
+        """Names of the files and folders right below a folder, sorted; none where there is no folder.
+
+        Raises:
+            BadInputError: The policy allows no listing.
+        """
+
     def point(self, run: str, node: str, value: dict[str, Any]) -> None:
         """Record under a run what a node made (or the run's own document, node ``run``)."""
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -127,6 +128,35 @@ class LocalStore:
     def workspace(self, stage: str, key: str) -> LocalWorkspace:
         """Begin, or go on with, the work of one key; a second live writer gets a folder of its own."""
         return LocalWorkspace(self, stage, key)
+
+    def document(self, *path: str) -> bytes | None:
+        """One small file below the root, or None."""
+        file = self.path.joinpath(*path)
+        return file.read_bytes() if file.is_file() else None
+
+    def write_once(self, content: bytes, *path: str) -> bool:
+        """Write a small file that must not be there yet: a link refuses a name that is taken."""
+        file = self.path.joinpath(*path)
+        half = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with half.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(half, file)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise disk_error(error, file) from error
+        finally:
+            half.unlink(missing_ok=True)
+        return True
+
+    def documents(self, *path: str) -> list[str]:
+        """Names of the files and folders right below a folder, sorted."""
+        folder = self.path.joinpath(*path)
+        return sorted(entry.name for entry in folder.glob("*") if not entry.name.startswith("."))
 
     def point(self, run: str, node: str, value: dict[str, Any]) -> None:
         """Record under a run what a node made."""

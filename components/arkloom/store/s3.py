@@ -163,6 +163,19 @@ class S3Store:
 
         return S3Workspace(self, stage, key)
 
+    def document(self, *path: str) -> bytes | None:
+        """One small file below the root, or None."""
+        return self.read(self.name(*path))
+
+    def write_once(self, content: bytes, *path: str) -> bool:
+        """Write a small file that must not be there yet."""
+        return self.bucket.put_once(self.name(*path), content)
+
+    def documents(self, *path: str) -> list[str]:
+        """Names of the files and folders right below a folder, sorted."""
+        top = self.name(*path, "")
+        return sorted({stored.name[len(top) :].partition("/")[0] for stored in self.bucket.names(top)})
+
     def point(self, run: str, node: str, value: dict[str, Any]) -> None:
         """Record under a run what a node made."""
         text = json.dumps(value, indent=1, sort_keys=True)
