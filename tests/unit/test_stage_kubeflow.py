@@ -136,7 +136,7 @@ def test_local_copies_lie_where_the_launcher_of_kubeflow_puts_them(uri: str, pat
 
 def test_ports_of_arms_and_of_shares_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / name for name in "abc"]
-    given = executor_input(tmp_path, {"da__pad": files[:1], "share": files, "rows": []})
+    given = executor_input(tmp_path, {"da__pad": files[:1], "shares": files, "rows": []})
     task = Task.read(json.dumps(given), "share-")
     assert task.inputs == {"da+pad": files[0]} | {f"share-{i}": file for i, file in enumerate(files)}
     one = Task.read(json.dumps(given | {"inputs": {"parameterValues": {"share": "3/8"}}}))

@@ -49,7 +49,7 @@ class Task:
 
         Args:
             text: The JSON document.
-            parts: What ports begin with that a list of artifacts stands for: ``share-`` for ``share``.
+            parts: What ports begin with that a list of artifacts stands for: ``share-`` for ``shares``.
 
         Raises:
             BadInputError: It is no executor input.
@@ -116,6 +116,11 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ArkloomError(f"cannot write ({error.strerror})", where=str(path)) from error
+
+
+def several(parts: str) -> str:
+    """The name of a list of artifacts that are the ports ``share-0``, ``share-1`` …: ``shares``."""
+    return f"{parts.rstrip('-')}s"
 
 
 def overrides(task: Task) -> list[str]:
@@ -238,7 +243,7 @@ def _ports(given: Mapping[str, Any], parts: str) -> Iterator[tuple[str, Path]]:
     """Ports with the local files of their manifests; an input that is not connected has no artifacts."""
     for name, group in given.items():
         artifacts = group.get("artifacts") or []
-        if parts and name == parts.rstrip("-"):
+        if parts and name == several(parts):
             yield from ((f"{parts}{number}", local(one["uri"])) for number, one in enumerate(artifacts))
         elif artifacts:
             yield name.replace(PLUS, "+"), local(_only(name, group)["uri"])
