@@ -39,7 +39,8 @@ def make(endpoint: str, bucket: str, patience_s: float = PATIENCE_S) -> str:
         MinioException: What answers is no S3 server.
     """
     parts = urlsplit(endpoint)
-    client = Minio(parts.netloc, secure=parts.scheme == "https", credentials=credentials(), region="us-east-1")
+    secure = parts.scheme == "https"
+    client = Minio(parts.netloc, secure=secure, credentials=credentials(), region="us-east-1")
     end = time.monotonic() + patience_s
     while True:
         try:
