@@ -17,6 +17,7 @@ FLOORS = (
     ("stage", "protocol", "traces", "training", "stats", "reports", "registry", "steps"),
     ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "tiny"),
     ("chains",),
+    ("cluster",),
     ("commands", "doctor", "cli", "__main__", "__init__"),
 )
 STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from arkloom.chains.graph import RUN_DOCUMENT
+from arkloom.errors import BadInputError
 from arkloom.evaluate.page import render
 from arkloom.protocol.log import read_debates
 from arkloom.store import Manifest, Store
@@ -32,6 +36,28 @@ def write_outcome(folder: Path, store: Store, made: Mapping[str, Manifest]) -> d
     notes = [*report.get("notes", ()), *([f"{verdict(report)}."] if "gate" in report else ())]
     write_atomic(folder / "report.html", render(report | {"notes": notes}, worth))
     return report
+
+
+def rewrite(folder: Path, store: Store, run: str) -> dict[str, Any]:
+    """Write a run's report again from what the store holds of it, wherever the run was made.
+
+    Raises:
+        BadInputError: There is no such run, or its evaluation has not ended.
+    """
+    pointers = store.pointers(run)
+    document = pointers.pop(RUN_DOCUMENT, {})
+    if not pointers:
+        near = difflib.get_close_matches(run, store.runs(), n=1, cutoff=0.3)
+        mend = f"Did you mean {near[0]}?" if near else "See arkloom runs"
+        raise BadInputError(f"no run {run!r}", where=store.root, mend=mend)
+    if "evaluate" not in pointers:
+        mend = f"It has {', '.join(sorted(pointers))}: run its command again to go on"
+        raise BadInputError("its evaluation has not ended", where=f"run {run}", mend=mend)
+    made = {node: Manifest.model_validate_json(json.dumps(pointer)) for node, pointer in pointers.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    if "config" in document:
+        write_atomic(folder / "config.yaml", yaml.safe_dump(document["config"], sort_keys=False))
+    return write_outcome(folder, store, made)
 
 
 def verdict(report: Mapping[str, Any]) -> str:

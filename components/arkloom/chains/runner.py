@@ -28,7 +28,7 @@ from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError, BadInputEr
 from arkloom.store import Manifest, Store
 
 _POLL = 0.1  # seconds between two looks at the processes
-_OURS, _WAITS = b"arkloom: ", b"arkloom: s3: "  # how a stage's log tells of requests that are repeated
+_OURS, _WAITS = "arkloom: ", "arkloom: s3: "  # how a stage's log tells of requests that are repeated
 _GRACE = 60.0  # seconds that a stage has to commit its work after SIGTERM
 
 
@@ -66,8 +66,8 @@ class _Running:
             stream.seek(self.read)
             lines = [line for line in stream if line.endswith(b"\n")]
         self.read += sum(map(len, lines))
-        told = [line for line in lines if line.startswith(_WAITS)]
-        return told[-1].removeprefix(_OURS).decode(errors="replace").strip() if told else None
+        told = [store_waits(line.decode(errors="replace")) for line in lines]
+        return next(filter(None, reversed(told)), None)
 
 
 @dataclass
@@ -166,6 +166,11 @@ class Runner:
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._config_file.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def store_waits(line: str) -> str | None:
+    """What a line of a stage's log says of a store that does not answer, None where it says nothing of it."""
+    return line.removeprefix(_OURS).strip() if line.startswith(_WAITS) else None
 
 
 def recorded(store: Store, run: str, node: Node) -> Manifest:

@@ -1,4 +1,4 @@
-"""Commands that begin work: run, config, cost."""
+"""Commands that begin work: run, config, cost; and report, which writes a run's report again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from rich.console import Console
 
 from arkloom.commands.shared import Commands, Options, settings
 from arkloom.errors import EXIT_DONE
+from arkloom.store import open_store
+
+if TYPE_CHECKING:
+    from arkloom.chains.run import RunnerOf
 
 _LIMITS = (
     ("--max-tokens-total", "runtime.max_tokens_total", "tokens that debates may cost in all calls"),
@@ -24,10 +29,10 @@ def add(commands: Commands, options: Options) -> None:
     run = commands.add_parser(
         "run",
         parents=[options.common],
-        help="distil a debate on this machine: every stage, then the report",
-        description="Problems, debate, filter, training, evaluation, report: every stage on this machine. "
-        "Stopped in any way, the same command goes on where it stood. Without --preset and --config it runs "
-        "the preset laptop.",
+        help="distil a debate: every stage, then the report",
+        description="Problems, debate, filter, training, evaluation, report: every stage on this machine, or "
+        "as Jobs of a Kubernetes cluster. Stopped in any way, the same command goes on where it stood. "
+        "Without --preset and --config it runs the preset laptop.",
     )
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="report, logs, events (default: runs/<preset or FILE's name>)"
@@ -38,12 +43,41 @@ def add(commands: Commands, options: Options) -> None:
         run.add_argument(
             option, type=float, metavar="N", dest=path, help=f"{meaning}; then exit 75, to be resumed"
         )
+    _add_jobs(run)
     run.set_defaults(command=_run)
+    report = commands.add_parser(
+        "report",
+        parents=[options.common, options.stored],
+        help="write the report of a finished run again, from the store alone",
+        description="Writes report.html, report.json and config.yaml of a run, wherever it ran, from what "
+        "the store holds.",
+    )
+    report.add_argument("run", metavar="RUN", help="its id: see arkloom runs")
+    report.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/RUN)")
+    report.set_defaults(command=_report)
     config = commands.add_parser(
         "config", parents=[options.common], help="print the whole configuration with its defaults"
     )
     config.set_defaults(command=_config, store=None)
     _add_cost(commands, options)
+
+
+def _add_jobs(run: argparse.ArgumentParser) -> None:
+    jobs = run.add_argument_group("Jobs of a Kubernetes cluster (docs/jobs.md)")
+    jobs.add_argument(
+        "--runner",
+        choices=["local", "jobs"],
+        default="local",
+        help="where stages work (default: %(default)s)",
+    )
+    jobs.add_argument("--namespace", metavar="NAME", help="default: the pod's own, or the context's")
+    jobs.add_argument(
+        "--context", metavar="NAME", help="of the kubeconfig (KUBECONFIG); default: its current"
+    )
+    jobs.add_argument("--retries", type=int, default=3, metavar="N", help="pods of a stage that may fail (3)")
+    jobs.add_argument(
+        "--waiting-minutes", type=float, default=60, metavar="N", help="a Job may wait for a node (60)"
+    )
 
 
 def _add_cost(commands: Commands, options: Options) -> None:
@@ -82,7 +116,26 @@ def _run(given: argparse.Namespace) -> int:
     preset = given.preset or (None if given.config else "laptop")
     limits = [(path, getattr(given, path)) for _, path, _ in _LIMITS]
     told = [f"{path}={value:.15g}" for path, value in limits if value is not None]
-    run(preset, given.config, [*given.set, *told], given.out, given.quiet, given.enforce)
+    run(preset, given.config, [*given.set, *told], given.out, given.quiet, given.enforce, _runner(given))
+    return EXIT_DONE
+
+
+def _runner(given: argparse.Namespace) -> RunnerOf:
+    if given.runner == "local":
+        from arkloom.chains.runner import Runner  # noqa: PLC0415 - see _run
+
+        return Runner
+    from arkloom.cluster.run import Place, jobs  # noqa: PLC0415 - an extra, and slow to load
+
+    return jobs(Place(given.namespace, given.context, given.retries, given.waiting_minutes))
+
+
+def _report(given: argparse.Namespace) -> int:
+    from arkloom.chains.outcome import print_outcome, rewrite  # noqa: PLC0415 - see _run
+
+    folder = (given.out or Path("runs") / given.run).absolute()
+    report = rewrite(folder, open_store(settings(given).store), given.run)
+    print_outcome(report, folder, Console(width=None if sys.stdout.isatty() else 110))
     return EXIT_DONE
 
 

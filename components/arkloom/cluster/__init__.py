@@ -1,0 +1,1 @@
+"""The Kubernetes side: one Job a node of a chain (extra ``orchestrate``)."""
