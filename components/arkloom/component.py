@@ -20,11 +20,13 @@ from arkloom.telemetry.kubeflow import (
     ARTIFACT,
     CLASSIFICATION,
     CONFIG,
+    ENDPOINT,
     METRICS,
     OVERRIDES,
     PAGE,
     PLUS,
     SHARE,
+    STORE,
     SUMMARY,
     several,
 )
@@ -32,6 +34,8 @@ from arkloom.telemetry.kubeflow import (
 _ABOUT = {
     CONFIG: "The configuration as YAML; it may begin with `extends: PRESET`.",
     OVERRIDES: "Assignments `a.b=c` on top of the configuration, which make this node differ from others.",
+    STORE: "Root of the artifact store; empty takes the one of the configuration.",
+    ENDPOINT: "S3 server of the store; empty takes the one of the configuration.",
     SHARE: "`i/k`: the problems that process i of k holds; empty for all.",
     ARTIFACT: "The manifest of what was made (JSON): uri, files with sha256, lineage, metrics.",
     METRICS: "The headline figures.",
@@ -104,7 +108,7 @@ class Declaration:
         found += [_parameter(name, Input[dsl.Artifact], None) for name in optional]
         found += [_parameter(name, Input[list[dsl.Artifact]], None) for name in lists]
         found += [_parameter(CONFIG, str, ""), _parameter(OVERRIDES, list[str], [])]
-        found += [_parameter(name, str, "") for name in self.parameters]
+        found += [_parameter(name, str, "") for name in (STORE, ENDPOINT, *self.parameters)]
         return Signature(found)
 
     def _documentation(self, signature: Signature) -> str:

@@ -20,6 +20,7 @@ from arkloom.jsonl import parse
 
 # Parameters and outputs of our components.
 CONFIG, OVERRIDES, SHARE = "config", "overrides", "share"
+STORE, ENDPOINT = "store", "endpoint"
 ARTIFACT, METRICS, SUMMARY, PAGE, CLASSIFICATION = "artifact", "metrics", "summary", "page", "classification"
 PLUS = "__"  # how a port's "+" is written where only names of Python are allowed: da__pad
 # Where Kubeflow's launcher keeps local copies, by the scheme of the artifact's uri.
@@ -98,13 +99,15 @@ class Task:
         _write(local(self.outputs[name]["uri"]), text)
 
     def tell(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give outputs their metadata, by name; a name that the task has no output of is passed over."""
+        """Give outputs their metadata, by name; a name that the task has no output of is passed over.
+
+        Every output is listed: where Kubeflow runs on one machine, one that is not does not exist.
+        """
         if self.told is None:
             return
         artifacts = {
-            name: {"artifacts": [{**self.outputs[name], "metadata": dict(values)}]}
-            for name, values in metadata.items()
-            if name in self.outputs and values
+            name: {"artifacts": [{**output, "metadata": dict(metadata.get(name, {}))}]}
+            for name, output in self.outputs.items()
         }
         _write(self.told, json.dumps({"artifacts": artifacts}, allow_nan=False))
 
@@ -125,8 +128,9 @@ def several(parts: str) -> str:
 
 def overrides(task: Task) -> list[str]:
     """The ``a.b=c`` assignments that a task's parameters name."""
-    share = task.text(SHARE)
-    return [*task.texts(OVERRIDES), *([f"debate.share={share}"] if share else [])]
+    texts = {"debate.share": SHARE, "store.root": STORE, "store.endpoint": ENDPOINT}
+    given = ((path, task.text(name)) for path, name in texts.items())
+    return [*task.texts(OVERRIDES), *(f"{path}={value}" for path, value in given if value)]
 
 
 def part(task: Task) -> str:
