@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -17,17 +18,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from arkloom.chains.environments import ENVIRONMENT
+from arkloom.images import REGISTRY, image
+
 REPO = Path(__file__).parents[2]
 IMAGES = REPO / "images"
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = sorted(IMAGES.glob("*/*.in"))
 LOCKS = sorted(IMAGES.glob("*/*.lock"))
 LINE = re.compile(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
-STAGES = {
-    "launcher": ("prepare", "filter", "gate"),
-    "serve": ("debate", "label", "evaluate"),
-    "train": ("sft", "prm", "grpo"),
-}
 
 
 def loaded(name: str) -> ModuleType:
@@ -60,6 +59,13 @@ def asked(path: Path) -> list[Requirement]:
         elif text and not text.startswith(("#", "-c ")):
             found.append(Requirement(text))
     return found
+
+
+@cache
+def modules() -> dict[str, set[str]]:
+    """Each module that is installed here, and the distributions that bring it."""
+    found = metadata.packages_distributions().items()
+    return {name: {str(canonicalize_name(home)) for home in homes} for name, homes in found}
 
 
 def test_every_environment_is_locked() -> None:
@@ -127,27 +133,25 @@ def test_training_has_the_versions_that_the_tests_ran_with() -> None:
             assert version == wanted, distribution
 
 
-@pytest.mark.parametrize("stage", [stage for stages in STAGES.values() for stage in stages])
-def test_a_stage_starts_with_its_image_s_distributions_alone(stage: str) -> None:
-    image = next(image for image, stages in STAGES.items() if stage in stages)
+@pytest.mark.parametrize(("stage", "environment"), sorted(ENVIRONMENT.items()))
+def test_a_stage_starts_with_its_image_s_distributions_alone(stage: str, environment: str) -> None:
     program = """
-import importlib.metadata, json, runpy, sys
-stage, allowed = sys.argv[1], set(json.loads(sys.argv[2]))
+import json, runpy, sys
+stage, absent = sys.argv[1], set(json.loads(sys.argv[2]))
 class Refusing:
-    homes = importlib.metadata.packages_distributions()
     def find_spec(self, name, path=None, target=None):
-        homes = {home.lower().replace("_", "-").replace(".", "-") for home in self.homes.get(name, [])}
-        if path is None and homes and not homes & allowed:
+        if name in absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refusing())
 sys.argv = [stage, "--help"]
 runpy.run_module(f"arkloom.{stage}", run_name="__main__")
 """
-    allowed = [*locked(IMAGES / image / "cpu.lock"), "arkloom"]
-    command = [sys.executable, "-c", program, stage, json.dumps(allowed)]
+    present = {*locked(IMAGES / environment / "cpu.lock"), "arkloom"}
+    absent = [name for name, homes in modules().items() if not homes & present]
+    command = [sys.executable, "-c", program, stage, json.dumps(absent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"Run the stage '{stage}' alone" in done.stdout
+    assert f"arkloom.{stage}" in done.stdout
 
 
 def test_the_list_of_images_names_versions() -> None:
@@ -155,10 +159,11 @@ def test_the_list_of_images_names_versions() -> None:
     assert lines == sorted(set(lines))
     assert all(re.fullmatch(r"[a-z0-9./-]+:[A-Za-z0-9._-]+", line) for line in lines)
     assert not [line for line in lines if line.endswith(":latest")]
-    own = {line.rpartition("/")[2] for line in lines if line.startswith("ghcr.io/arkloom/")}
-    version = PROJECT["version"]
-    cuda = {f"arkloom-{image}:{version}-cuda" for image in ("serve", "train")}
-    assert own == {f"arkloom-{image}:{version}" for image in STAGES} | cuda
+    environments = sorted(set(ENVIRONMENT.values()))
+    cuda = {f"{image(name)}-cuda" for name in environments if name != "launcher"}
+    assert {line for line in lines if line.startswith(REGISTRY)} == {
+        image(name) for name in environments
+    } | cuda
 
 
 def instructions() -> list[tuple[str, str]]:
