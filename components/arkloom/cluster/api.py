@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import random
 import threading
 import time
@@ -283,8 +284,9 @@ def connect(namespace: str | None = None, context: str | None = None) -> Cluster
             config.load_incluster_config(client_configuration=settings)
             home = _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
         else:
-            config.load_kube_config(context=context, client_configuration=settings, persist_config=False)
-            contexts, current = config.list_kube_config_contexts()
+            file = os.environ.get("KUBECONFIG")  # the package reads it when imported, which may be long ago
+            config.load_kube_config(file, context, client_configuration=settings, persist_config=False)
+            contexts, current = config.list_kube_config_contexts(file)
             named = {entry["name"]: entry for entry in contexts}
             home = named[context or current["name"]]["context"].get("namespace")
     except (config.ConfigException, OSError, KeyError, TypeError) as error:
