@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fills a build context: context.sh FOLDER LOCK OWN "DEBIAN PACKAGES" "DEEPSPEED OPS"
+# Fills a build context: context.sh PYTHON FOLDER LOCK OWN "DEBIAN PACKAGES" "DEEPSPEED OPS"
 set -eu
-folder=$1 lock=$2 own=$3 packages=$4 ops=$5
+python=$1 folder=$2 lock=$3 own=$4 packages=$5 ops=$6
 images=$(cd "$(dirname "$0")" && pwd)
 cp "$images/sbom.py" "$images/ops.sh" "$folder/"
 cp "$lock" "$folder/lock"
@@ -14,6 +14,6 @@ if [ -n "$packages" ]; then
 fi
 if [ -n "$ops" ]; then
   grep '^deepspeed==' "$lock" >"$folder/sources/requirements"
-  python3.11 -m pip download --quiet --require-hashes --no-deps --no-build-isolation --no-binary deepspeed \
+  "$python" -m pip download --quiet --require-hashes --no-deps --no-build-isolation --no-binary deepspeed \
     --dest "$folder/sources" --requirement "$folder/sources/requirements"
 fi

@@ -38,7 +38,7 @@ $(BUILT:%=sbom-%): sbom-%:
 	  python3 -c 'import json; print(json.dumps(json.load(open("/opt/arkloom/sbom.json"))))'
 
 $(BUILT:%=image-%): image-%: $(CONTEXTS)/%/$(ACCELERATOR)/wheels/.ready $(CONTEXTS)/own/.ready
-	images/context.sh $(CONTEXTS)/$*/$(ACCELERATOR) images/$*/$(ACCELERATOR).lock $(CONTEXTS)/own \
+	images/context.sh $(PYTHON) $(CONTEXTS)/$*/$(ACCELERATOR) images/$*/$(ACCELERATOR).lock $(CONTEXTS)/own \
 	  "$(if $(filter none,$(NETWORK)),$(SYSTEM_$*-$(ACCELERATOR)))" "$(if $(filter train,$*),$(OPS))"
 	$(DOCKER) build --network=$(NETWORK) --tag $(REGISTRY)/arkloom-$*:$(TAG) \
 	  --build-arg BASE=$(BASE) --build-arg TOOLS=$(TOOLS) --build-arg SYSTEM="$(SYSTEM_$*-$(ACCELERATOR))" \
