@@ -1,0 +1,1 @@
+"""Kubeflow pipelines made of Arkloom's stages, and the client that runs them."""
