@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)" \
 	  || { echo "No CPU build of torch found: set PIP_EXTRA_INDEX_URL to PyTorch's CPU index, or TORCH=torch==2.13.0"; exit 1; }
-	$(BIN)/pip install --quiet --constraint constraints-cpu.txt --editable '.[train,dev]'
+	$(BIN)/pip install --quiet --constraint constraints-cpu.txt --editable '.[train,orchestrate,dev]'
 	touch $@
 
 # vLLM needs another transformers than training does, so it lives apart. Its wheel asks for four packages whose
@@ -57,6 +57,8 @@ lint: setup ## ruff (format, lint) and mypy strict
 format: setup ## ruff, in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+include images/images.mk
 
 benchmarks: setup ## every benchmark that needs no server; each prints its figures
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).parent.parent
+# Tests that need a real server, by folder. They skip where it is missing, unless ARKLOOM_REQUIRE names them.
+LAYERS = {"s3": "s3", "with_vllm": "vllm", "containers": "containers", "cluster": "cluster"}
+REQUIRED = set(filter(None, os.environ.get("ARKLOOM_REQUIRE", "").split(",")))
+if REQUIRED - set(LAYERS.values()):
+    raise pytest.UsageError(f"ARKLOOM_REQUIRE={','.join(REQUIRED)}: known are {', '.join(LAYERS.values())}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip in a layer that ARKLOOM_REQUIRE names is a failure."""
+    report = yield
+    layer = LAYERS.get(item.path.parent.name)
+    if report.skipped and layer in REQUIRED and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"ARKLOOM_REQUIRE names {layer}: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
