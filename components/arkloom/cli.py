@@ -13,7 +13,7 @@ from arkloom.commands import doctor, logs, looking, problems, run, serve, shared
 from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
 from arkloom.stage import main as run_stage
 
-STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate")
+STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register")
 GROUPS = (run, top, serve, looking, problems, logs, store, doctor, tiny)
 
 _EPILOG = """\
@@ -25,7 +25,7 @@ first steps:
   arkloom show runs/store/sft/KEY      what an artifact is and where it comes from
   arkloom doctor --config mine.yaml    is this machine, and its store, ready for a run of your own?
 
-one stage alone: arkloom prepare | debate | filter | label | sft | prm | grpo | evaluate | gate,
+one stage alone: arkloom prepare | debate | filter | label | sft | prm | grpo | evaluate | gate | register,
 for example: arkloom debate --help
 
 exit codes: 0 done, 1 failure, 2 bad input, 3 refused by the gate (run --enforce),

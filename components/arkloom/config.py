@@ -36,6 +36,7 @@ from arkloom.sections import (
     PrmPhase,
     ProblemsConfig,
     PromptsConfig,
+    RegistryConfig,
     RuntimeConfig,
     Section,
     SftConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "PrmPhase",
     "ProblemsConfig",
     "PromptsConfig",
+    "RegistryConfig",
     "RunConfig",
     "RuntimeConfig",
     "Section",
@@ -93,6 +95,7 @@ class RunConfig(Section):
     grpo: GrpoConfig = GrpoConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    registry: RegistryConfig = RegistryConfig()
     engine: Literal["transformers", "openai", "vllm", "scripted"] = "transformers"
     store: StoreConfig = StoreConfig()
     runtime: RuntimeConfig = RuntimeConfig()

@@ -286,6 +286,17 @@ class GateConfig(Section):
     max_token_ratio: float = Field(default=0.2, gt=0, description="student's tokens over the full debate's")
 
 
+class RegistryConfig(Section):
+    """Under which name a promoted model is registered."""
+
+    model: str = Field(
+        default="student", pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$", description="counts versions"
+    )
+    license: str | None = Field(
+        default=None, description="of the base model, as hubs name it; the model card repeats it"
+    )
+
+
 class StoreConfig(Section):
     """Where artifacts live. Secrets never stand here: see ``arkloom.store.credentials``."""
 

@@ -43,11 +43,12 @@ class StageReport:
 
 @dataclass
 class Context:
-    """What a stage may use beside its inputs: progress, events, and whether it should stop."""
+    """What a stage may use beside its inputs: progress, events, whether it should stop, and the store."""
 
     progress: Progress
     events: Events
     stop: threading.Event = field(default_factory=threading.Event)
+    store: Store = field(init=False)
 
     def check(self) -> None:
         """Raise when the process was told to stop; call it where everything done is committed.
@@ -150,6 +151,7 @@ def execute(
         return found
     inputs = {port: store.open(parent.uri) for port, parent in parents.items()}
     workspace = store.workspace(stage.name, key)
+    context.store = store
     start = time.monotonic()
     try:
         report = stage.run(config, inputs, workspace, context)

@@ -47,6 +47,9 @@ def test_the_function_returns_what_is_promoted_and_raises_what_is_refused(
     shared = [f"store.root={copied / 'store'}", "gate.max_token_ratio=1000"]
     promoted = run("smoke", overrides=[*shared, "gate.margin=-2"], out=copied / "promoted", enforce=True)
     assert promoted["gate"]["promote"] is True
-    assert "Gate: promoted, " in capsys.readouterr().out
+    assert promoted["registered"] == {"model": "student", "version": 1}
+    told = capsys.readouterr().out
+    assert "Gate: promoted, " in told
+    assert "Registered: student, version 1" in told
     with pytest.raises(RefusedError, match="refused"):
         run("smoke", overrides=[*shared, "gate.margin=2"], out=copied / "refused", quiet=True, enforce=True)

@@ -15,7 +15,7 @@ from arkloom.chains.graph import Chain, Node, edges, ordered
 from arkloom.errors import ArkloomError, BadInputError
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "chain_arms.json").read_text())
-ALWAYS = {"prepare", "debate", "filter", "evaluate", "gate"}
+ALWAYS = {"prepare", "debate", "filter", "evaluate", "gate", "register"}
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 

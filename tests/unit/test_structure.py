@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parents[2] / "components" / "arkloom"
 FLOORS = (
     ("errors", "secret", "amounts", "canonical", "records", "jsonl", "images"),
     ("sections", "config", "presets", "answers", "problems", "store", "engines", "telemetry", "prompts"),
-    ("stage", "protocol", "traces", "training", "stats", "reports", "registry", "steps"),
-    ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "tiny"),
+    ("stage", "component", "protocol", "traces", "training", "stats", "reports", "registry", "steps"),
+    ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register", "tiny"),
     ("chains",),
     ("cluster",),
     ("commands", "doctor", "cli", "__main__", "__init__"),
 )
-STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate")
+STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register")
 HEAVY = {"torch", "transformers", "trl", "vllm", "deepspeed", "peft", "datasets", "accelerate"}
 HEAVY_GROUND = {"engines/transformers.py", "engines/decoding.py", "engines/vllm.py", "problems/hub.py"}
 README_HEADINGS = ("What", "Inputs", "Outputs", "Metrics", "Bad input")

@@ -85,6 +85,10 @@ SOURCES = (
     Node("filter-free", "filter", {"debates": "debate", **_FILTERED}, ("filter.label_free=true",)),
     Node("filter-rft-free", "filter", {"debates": "debate-rft", **_FILTERED}, ("filter.label_free=true",)),
 )
+_ENDS = (
+    Node("gate", "gate", {"report": "evaluate"}),
+    Node("register", "register", {"report": "evaluate", "decision": "gate"}),
+)
 
 
 def distill(config: RunConfig) -> Chain:
@@ -103,8 +107,8 @@ def distill(config: RunConfig) -> Chain:
     inputs |= {arm: node_of(arm) for arm in students}
     if any("prm" in node.inputs for node in nodes):
         inputs["prm"] = "prm"
-    ends = [Node("evaluate", "evaluate", inputs), Node("gate", "gate", {"report": "evaluate"})]
-    return ordered(_needed([*_sources(config), *nodes, *ends], [*_ALWAYS, "gate"]))
+    ends = [Node("evaluate", "evaluate", inputs), *_ENDS]
+    return ordered(_needed([*_sources(config), *nodes, *ends], [*_ALWAYS, "register"]))
 
 
 def _sources(config: RunConfig) -> Iterable[Node]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from arkloom.chains.graph import RUN_DOCUMENT
 from arkloom.errors import BadInputError
+from arkloom.registry import Registry
 from arkloom.store import Leftover, Manifest, Store
 
 _ASKED_AT_ONCE = 8
@@ -94,10 +95,10 @@ def ages(store: Store, manifests: Sequence[Manifest]) -> list[tuple[Manifest, fl
 
 
 def pointers(store: Store) -> dict[str, list[Mapping[str, Any]]]:
-    """Run -> what its nodes made, each a manifest as plain JSON.
+    """Run -> what its nodes made, each a manifest as plain JSON; and registered versions, which keep as much.
 
     Raises:
-        BadInputError: A pointer cannot be read, or names no key.
+        BadInputError: A pointer or a version cannot be read, or names no key.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for run in store.runs():
@@ -111,6 +112,10 @@ def pointers(store: Store) -> dict[str, list[Mapping[str, Any]]]:
                     mend="Delete it",
                 )
         found[run] = list(nodes.values())
+    registry = Registry(store)
+    for version in (version for model in registry.models() for version in registry.versions(model)):
+        name = f"{version.model} version {version.number}"
+        found[name] = [{"key": version.key, "parents": version.lineage}]
     return found
 
 

@@ -216,4 +216,5 @@ _STAGES: Mapping[str, Callable[[RunConfig, Node, Lengths], list[Load] | None]] =
     "grpo": _grpo,
     "evaluate": _evaluate,
     "gate": _none,
+    "register": _none,
 }

@@ -30,6 +30,9 @@ def write_outcome(folder: Path, store: Store, made: Mapping[str, Manifest]) -> d
     if "gate" in made:
         decision = json.loads(store.open(made["gate"].uri).file("gate.json").read_text())
         report["gate"] = {name: decision[name] for name in ("promote", "reason")}
+    if "register" in made:
+        version = made["register"].metrics
+        report["registered"] = {name: version[name] for name in ("model", "version")} if version else None
     write_atomic(folder / "report.json", json.dumps(report, indent=1, sort_keys=True, allow_nan=False))
     # An evaluation with no test problems still reports why; it has no debates to read.
     worth = [] if artifact.absent else list(read_debates(artifact.folder, name="worth-reading"))
@@ -112,4 +115,6 @@ def print_outcome(report: Mapping[str, Any], folder: Path, console: Console) -> 
         console.print(f"\n{line}")
     if "gate" in report:
         console.print(escape(verdict(report)))
+    if (registered := report.get("registered")) is not None:
+        console.print(f"Registered: {registered['model']}, version {registered['version']}")
     console.print(f"report: {folder / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Stage `register`: a promoted model gets its card and its number."""
