@@ -63,10 +63,11 @@ class FakeCluster:
     Args:
         act: What a pod does; returns its exit code. A killed pod's code is not asked for.
         policy: Whether ``podFailurePolicy`` is known (1.26 and later) or dropped.
+        back_off: Seconds before a failed pod is replaced.
     """
 
-    def __init__(self, act: Act, policy: bool = True) -> None:
-        self.act, self.policy = act, policy
+    def __init__(self, act: Act, policy: bool = True, back_off: float = 0) -> None:
+        self.act, self.policy, self.back_off = act, policy, back_off
         self.change = threading.Condition(threading.RLock())
         self.version, self.made = 1, 0
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -78,6 +79,7 @@ class FakeCluster:
         self.waiting: dict[str, tuple[str, str]] = {}  # node -> reason, message of a pod that never starts
         self.no_pods = False  # as a quota makes it
         self.faults: list[int] = []  # statuses of the next answers; 0: the connection is cut
+        self.tired = 0  # every so many-th request is answered by 503
         self.lost = 0  # so many creations happen, but their answers never arrive
         self.asked: list[tuple[str, str]] = []
         self._over = threading.Event()
@@ -124,7 +126,9 @@ class FakeCluster:
             del self.pods[pod.body["metadata"]["name"]]
 
     def job_of(self, node: str) -> dict[str, Any]:
-        (job,) = [job for job in self.jobs.values() if job["metadata"]["labels"]["arkloom.dev/node"] == node]
+        (job,) = [
+            job for job in self.jobs.values() if job["metadata"]["labels"].get("arkloom.dev/node") == node
+        ]
         return job
 
     def add_job(self, body: dict[str, Any]) -> None:
@@ -179,7 +183,9 @@ class FakeCluster:
         self.touch(name)
 
     def _start(self, name: str, job: dict[str, Any]) -> None:
-        job["tries"] += 1
+        if job["tries"] and time.monotonic() < job["began"] + self.back_off:
+            return
+        job["tries"], job["began"] = job["tries"] + 1, time.monotonic()
         body = copy.deepcopy(job["spec"]["template"])
         body["metadata"] |= {
             "name": f"{name}-{job['tries']}",
@@ -299,6 +305,8 @@ class _Handler(BaseHTTPRequestHandler):
         if (verb, kind) in self.cluster.forbidden:
             self._refuse(403, f"{kind} is forbidden: User cannot {verb}")
             return True
+        if self.cluster.tired and len(self.cluster.asked) % self.cluster.tired == 0:
+            self.cluster.faults.append(503)
         if self.cluster.faults:
             status = self.cluster.faults.pop(0)
             if status:

@@ -30,6 +30,8 @@ _MEND = {
     "Unschedulable": "Does a node have what the PodTemplate asks for, and are its taints tolerated?",
 }
 _MOST = 300  # characters of a reason
+_PLAIN = frozenset({"", "Error", "Completed"})  # reasons that say no more than the exit code
+_SIGNALLED = 128  # and the number of the signal
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,18 @@ class Ended:
     code: int
     reason: str = ""
 
+    @property
+    def by_itself(self) -> bool:
+        """Whether the stage ended by itself, and so said why."""
+        return self.reason in _PLAIN and self.code < _SIGNALLED
+
     def told(self) -> str:
-        """What killed it, where something did."""
+        """How, in a line."""
         if self.reason == "OOMKilled":
-            return "out of memory (OOMKilled): raise the memory limit of its PodTemplate"
-        return f"{self.reason or 'ended'} with exit code {self.code}"
+            return "ran out of memory (OOMKilled); its PodTemplate sets the limit"
+        if self.reason in _PLAIN and self.code > _SIGNALLED:
+            return f"was killed by signal {self.code - _SIGNALLED}"
+        return f"ended with exit code {self.code}" + ("" if self.reason in _PLAIN else f" ({self.reason})")
 
 
 def complete(job: Object) -> bool:

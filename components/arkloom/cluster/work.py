@@ -177,7 +177,7 @@ class JobWork:
             told = warning(self._site.cluster.events(self.name))
             return ArkloomError(f"{why}. {told}".strip(". "), where=where, mend=log)
         self._tail.read(by_name[end.pod])
-        if end.reason in {"", "Error", "Completed"}:
+        if end.by_itself:
             return failure(self.node, end.code, self._tail.last, log)
         said = f"; it last said: {self._tail.last}" if self._tail.last else ""
         return ArkloomError(f"{end.told()}{said}", where=where, mend=log)
@@ -185,7 +185,7 @@ class JobWork:
     def _tell_replaced(self, last: Object | None) -> None:
         """Say that a pod died and another goes on."""
         name = str(last["metadata"]["name"]) if last else ""
-        if last is not None and (end := ended(last)) is not None and end.code:
+        if last is not None and (end := ended(last)) is not None and end.code not in {0, EXIT_BAD_INPUT}:
             self._tell(f"pod {name} {end.told()}; it is tried again")
         elif self._pod and name and name != self._pod:
             self._news.append(f"goes on in another pod, {name}")
