@@ -18,7 +18,7 @@ FLOORS = (
     ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register", "tiny"),
     ("chains",),
     ("cluster",),
-    ("commands", "doctor", "cli", "__main__", "__init__"),
+    ("commands", "doctor", "preflight", "cli", "__main__", "__init__"),
 )
 STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register")
 HEAVY = {"torch", "transformers", "trl", "vllm", "deepspeed", "peft", "datasets", "accelerate"}

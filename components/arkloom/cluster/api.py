@@ -161,6 +161,10 @@ class Cluster:
             found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")
         )
 
+    def ask(self, method: str, path: str, body: Object | None = None) -> Object:
+        """Any other request, by its path below the API's address; repeated while it fails in passing."""
+        return self._ask(method, path, body=body)
+
     def _path(self, group: str, kind: str, name: str = "") -> str:
         return f"{group}/namespaces/{self.namespace}/{kind}{f'/{name}' if name else ''}"
 
