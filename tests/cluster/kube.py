@@ -27,16 +27,19 @@ resources: [{overlay}]
 patches:
   - target: {{kind: PodTemplate}}
     patch: |
-      [{{op: add, path: /template/spec/hostNetwork, value: true}}]
+      - {{op: add, path: /template/spec/hostNetwork, value: true}}
   - target: {{kind: Job}}
     patch: |
-      [{{op: add, path: /spec/template/spec/hostNetwork, value: true}}]
+      - {{op: add, path: /spec/template/spec/hostNetwork, value: true}}
   - target: {{kind: Deployment, name: arkloom-minio}}
     patch: |
-      {{kind: Deployment, apiVersion: apps/v1, metadata: {{name: arkloom-minio}}, $patch: delete}}
+      $patch: delete
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata: {{name: arkloom-minio}}
   - target: {{kind: ConfigMap, name: arkloom-config}}
     patch: |
-      [{{op: replace, path: /data/ARKLOOM_S3_ENDPOINT, value: "{endpoint}"}}]
+      - {{op: replace, path: /data/ARKLOOM_S3_ENDPOINT, value: "{endpoint}"}}
 images:
 {images}
 """

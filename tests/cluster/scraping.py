@@ -1,7 +1,7 @@
 """A Prometheus of the tests' own, told where to look by the shipped PodMonitor.
 
 Debian's build cannot ask Kubernetes for pods: the test asks, and hands them over in a file under the names
-that Prometheus itself gives them (``__meta_kubernetes_…``). The relabelling is the PodMonitor's, word for word.
+that Prometheus itself gives them (``__meta_kubernetes_…``). The relabelling is the PodMonitor's own.
 """
 
 from __future__ import annotations

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
-from kube import EXAMPLE, Kube, until
+from kube import BUCKET, EXAMPLE, REGISTRY, Kube, until
 from scraping import Scraping
 
 from arkloom.sections import StoreConfig
 from arkloom.store import Store, open_store
-from conftest import BUCKET, REGISTRY
 from whole_run import records
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -93,7 +92,7 @@ def kill_container(kube: Kube, pod: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(installed: Kube, images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def finished(installed: Kube, images: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run: its debate is evicted, its training killed, its launcher killed, and it ends all the same."""
     kube, start, killed = installed, time.monotonic(), dict[str, str]()
     program = os.environ.get("ARKLOOM_TEST_PROMETHEUS", "")
@@ -140,7 +139,7 @@ def finished(installed: Kube, images: None, tmp_path_factory: pytest.TempPathFac
     )
     jobs = kube.get("jobs", "--selector=arkloom.dev/node")
     run = jobs[0]["metadata"]["labels"]["arkloom.dev/run"]
-    yield Finished(kube, run, told, jobs, pods, killed, time.monotonic() - start, series)
+    return Finished(kube, run, told, jobs, pods, killed, time.monotonic() - start, series)
 
 
 @pytest.fixture(scope="session")

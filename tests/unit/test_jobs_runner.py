@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -19,7 +22,8 @@ from arkloom import config as configs
 from arkloom.chains.board import Board
 from arkloom.chains.distill import distill
 from arkloom.chains.graph import Chain, Node
-from arkloom.cluster.api import connect
+from arkloom.cli import main
+from arkloom.cluster.api import Cluster, connect
 from arkloom.cluster.jobs import Policy, job_name
 from arkloom.cluster.runner import LAUNCHER, JobsRunner
 from arkloom.cluster.work import Waiting
@@ -213,6 +217,46 @@ def test_a_launcher_that_stops_leaves_its_jobs_and_the_next_adopts_them(
     assert "prepare: found" in said
 
 
+def test_sigterm_ends_the_command_with_75_and_no_job(
+    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_by = bench(lambda pod: 0 if pod.dead.wait(60) else 1)
+    once(lambda: bool(made_by.cluster.pods), lambda: signal.raise_signal(signal.SIGTERM))
+    command = ["run", "--runner", "jobs", "--preset", "smoke", "--out", str(made_by.folder / "x")]
+    assert main([*command, "--set", f"store.root={made_by.root}"]) == 75
+    assert "The Jobs go on" in capsys.readouterr().err
+    assert [pod.dead.is_set() for pod in made_by.cluster.pods.values()] == [False]
+
+
+class _Killed(BaseException):
+    """As SIGKILL ends a process: nobody is asked."""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_launcher_killed_at_any_request_does_nothing_twice(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    draw, send, left = random.Random(seed), Cluster._send, [0]
+
+    def killed(self: Cluster, *given: Any, **more: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0 and draw.random() < 0.5:
+            send(self, *given, **more)  # it arrived, and nobody heard the answer
+        if left[0] <= 0:
+            raise _Killed
+        return send(self, *given, **more)
+
+    made_by = bench()
+    monkeypatch.setattr(Cluster, "_send", killed)
+    for _ in range(6):
+        left[0] = draw.randint(4, 30)
+        with contextlib.suppress(_Killed):
+            made_by.walk()
+    left[0] = 1_000_000
+    assert set(made_by.walk()) == set(ONCE)
+    assert made_by.tries() == ONCE
+
+
 def test_a_pod_that_is_killed_is_replaced(
     bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -368,10 +412,10 @@ def test_a_queued_job_may_wait(bench: Callable[..., Bench], capsys: pytest.Captu
         add(body)
         job = made_by.cluster.jobs[body["metadata"]["name"]]
         job["spec"]["suspend"] = True
-        threading.Timer(1.0, job["spec"].pop, ("suspend",)).start()
+        threading.Timer(1.5, job["spec"].pop, ("suspend",)).start()
 
     made_by.cluster.add_job = queue  # type: ignore[method-assign]
-    made_by.walk(chain=CHAIN[:1], waiting=Waiting(place=0.2, stuck=0.2))
+    made_by.walk(chain=CHAIN[:1], waiting=Waiting(place=1.0, stuck=1.0))
     assert "prepare: queued: its Job is suspended" in capsys.readouterr().err
 
 

@@ -108,8 +108,8 @@ def _run(
     with Board([node.name for node in chain], at_work.events, quiet) as board:
         made = at_work.walk(chain, board)
     report = write_outcome(folder, store, made)
-    about = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
-    about |= {"config": settings.model_dump(mode="json")}  # what the report is written again with
+    about: dict[str, Any] = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
+    about["config"] = settings.model_dump(mode="json")  # what the report is written again with
     store.point(name, RUN_DOCUMENT, about | _headlines(report))
     if not quiet:
         console = Console()

@@ -67,6 +67,7 @@ class JobsRunner:
     _templates: dict[str, Object] = field(default_factory=dict, init=False)
     _owner: Object | None = field(default=None, init=False)
     _limits: Limits = field(init=False)
+    _spent: bool = field(default=False, init=False)
 
     @property
     def events(self) -> Path:
@@ -108,7 +109,11 @@ class JobsRunner:
             end = f"kubectl -n {self.cluster.namespace} delete jobs -l {selector(self.run)}"
             mend = f"The Jobs go on, and the same command goes on with them. To end them: {end}"
             raise ResumeError("stopped before the end", mend=mend)
-        self._limits.check()
+        try:
+            self._limits.check()
+        except ResumeError:
+            self._spent = True
+            raise
 
     def start(self, node: Node, done: Mapping[str, Manifest]) -> JobWork:
         """The work of a node: its Job, made as soon as none is there that could be adopted."""
@@ -131,8 +136,8 @@ class JobsRunner:
         self._look()
 
     def leave(self, works: Sequence[JobWork], error: BaseException) -> None:
-        """Delete the Jobs under way where the run has failed; where only we stop, they go on."""
-        if self.stop.is_set() or isinstance(error, UnreachableError):
+        """Delete the Jobs under way where a node failed or the budget is spent; else they go on."""
+        if not self._spent and not any(work.failed for work in works):
             return
         for work in works:
             last = self.jobs.get(work.name)

@@ -77,6 +77,7 @@ class JobWork:
 
     def __init__(self, node: Node, body: Object, site: Jobs) -> None:
         self.node, self.name = node, str(body["metadata"]["name"])
+        self.failed = False  # for good: not a launcher that must stop, nor a store that is away
         self._body, self._site = body, site
         self._begun: int | None = None  # the runner's looks when the Job was there
         self._found: Manifest | None = None  # what an earlier launcher's Job made
@@ -105,7 +106,9 @@ class JobWork:
         if last is not None and started(last):
             self._tail.read(last)
         if complete(found):
-            return recorded(self._site.store, self._site.run, self.node)
+            if (manifest := self._published()) is None:
+                raise self._fail("the stage recorded no artifact", self._log)
+            return manifest
         if (why := failed(found)) is not None:
             raise self._failure(why, pods)
         self._end_bad_input(pods)
@@ -150,9 +153,7 @@ class JobWork:
             return None  # made since the last look
         if (manifest := self._published()) is not None:
             return manifest
-        raise ArkloomError(
-            "its Job was deleted", where=f"node {self.node.name}", mend="Run the same command to go on"
-        )
+        raise self._fail("its Job was deleted", "Run the same command to go on")
 
     def _end_bad_input(self, pods: Sequence[Object]) -> None:
         """Old servers would try bad input again: then we end it."""
@@ -165,22 +166,27 @@ class JobWork:
 
     def _failure(self, why: str, pods: Sequence[Object]) -> ArkloomError:
         """The error that the Job's end stands for, with the last line of the log."""
-        where, log = (
-            f"node {self.node.name}",
-            f"Log: kubectl -n {self._site.cluster.namespace} logs job/{self.name}",
-        )
         by_name = {str(pod["metadata"]["name"]): pod for pod in pods}
         ends = sorted(_ends(pods), key=lambda end: str(by_name[end.pod]["metadata"].get("creationTimestamp")))
         bad = [end for end in ends if end.code == EXIT_BAD_INPUT]
         end = (bad or ends)[-1] if ends else None
         if end is None or end.code == 0:
             told = warning(self._site.cluster.events(self.name))
-            return ArkloomError(f"{why}. {told}".strip(". "), where=where, mend=log)
+            return self._fail(f"{why}. {told}".strip(". "), self._log)
         self._tail.read(by_name[end.pod])
         if end.by_itself:
-            return failure(self.node, end.code, self._tail.last, log)
+            self.failed = True
+            return failure(self.node, end.code, self._tail.last, self._log)
         said = f"; it last said: {self._tail.last}" if self._tail.last else ""
-        return ArkloomError(f"{end.told()}{said}", where=where, mend=log)
+        return self._fail(f"{end.told()}{said}", self._log)
+
+    def _fail(self, what: str, mend: str) -> ArkloomError:
+        self.failed = True
+        return ArkloomError(what, where=f"node {self.node.name}", mend=mend)
+
+    @property
+    def _log(self) -> str:
+        return f"Log: kubectl -n {self._site.cluster.namespace} logs job/{self.name}"
 
     def _tell_replaced(self, last: Object | None) -> None:
         """Say that a pod died and another goes on."""
@@ -207,8 +213,7 @@ class JobWork:
             what = f"{what} ({told})" if (told := self._warned_of(last)) else what
         self._tell(what)
         if waited > (self._site.waiting.stuck if waiting.stuck else self._site.waiting.place):
-            where = f"node {self.node.name}"
-            raise ArkloomError(f"gave up after {waited:.0f} s: {what}", where=where, mend=waiting.mend)
+            raise self._fail(f"gave up after {waited:.0f} s: {what}", waiting.mend)
 
     def _warned_of(self, last: Object | None) -> str:
         now = time.monotonic()
