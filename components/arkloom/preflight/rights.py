@@ -38,7 +38,7 @@ class Right:
 
 NEEDED = (
     *(Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "watch", "delete")),
-    *(Right(verb, "pods") for verb in ("get", "list", "watch")),
+    *(Right(verb, "pods") for verb in ("get", "list")),
     Right("get", "pods/log"),
     *(Right("get", "podtemplates", name=f"arkloom-{environment}") for environment in ENVIRONMENTS),
 )
