@@ -9,12 +9,25 @@ import sys
 from collections.abc import Callable, Sequence
 
 from arkloom import __version__
-from arkloom.commands import doctor, logs, looking, problems, run, serve, shared, store, tiny, top
+from arkloom.commands import (
+    doctor,
+    logs,
+    looking,
+    models,
+    pipeline,
+    problems,
+    run,
+    serve,
+    shared,
+    store,
+    tiny,
+    top,
+)
 from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
 from arkloom.stage import main as run_stage
 
 STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register")
-GROUPS = (run, top, serve, looking, problems, logs, store, doctor, tiny)
+GROUPS = (run, top, serve, looking, models, problems, logs, store, doctor, tiny, pipeline)
 
 _EPILOG = """\
 first steps:
@@ -23,6 +36,7 @@ first steps:
   arkloom top                          watch a run from another terminal
   arkloom runs                         every run with its headline figures
   arkloom show runs/store/sft/KEY      what an artifact is and where it comes from
+  arkloom models                       what the gate promoted: numbered versions, each with its card
   arkloom doctor --config mine.yaml    is this machine, and its store, ready for a run of your own?
 
 one stage alone: arkloom prepare | debate | filter | label | sft | prm | grpo | evaluate | gate | register,

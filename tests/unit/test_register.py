@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from arkloom import cli
 from arkloom import config as configs
 from arkloom.chains.garbage import find_garbage
 from arkloom.errors import BadInputError
@@ -191,3 +192,25 @@ def test_what_is_registered_is_no_garbage(tmp_path: Path) -> None:
     garbage = find_garbage(bench.store, older_than=0.0)
     assert {manifest.key for manifest in garbage.kept} >= {"s" * 64, report.key, decision.key}
     assert unneeded.key in {manifest.key for manifest, _ in garbage.artifacts}
+
+
+def test_the_command_lists_versions_and_prints_a_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, store = Bench(tmp_path), ["--store", str(tmp_path / "store")]
+    assert cli.main(["models", *store]) == 0
+    assert "no model was promoted yet" in capsys.readouterr().out
+    student = bench.student()
+    report = bench.evaluation(student)
+    bench.register(report, bench.decision(report))
+    for arguments in ([], ["student"]):
+        assert cli.main(["models", *arguments, *store]) == 0
+        _, line = capsys.readouterr().out.splitlines()
+        assert line.split()[:2] == ["student", "1"]
+        assert line.split()[-1] == student.uri
+    assert cli.main(["models", "student", "1", *store]) == 0
+    told = capsys.readouterr().out
+    assert "base_model: tiny" in told
+    assert told.splitlines()[-1] == f"weights: {student.uri}"
+    assert cli.main(["models", "student", "2", *store]) == 2
+    assert capsys.readouterr().err == "arkloom: no version 2 of student. See arkloom models student\n"
