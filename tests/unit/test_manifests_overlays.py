@@ -153,7 +153,8 @@ def test_pods_are_restricted(name: str, shipped: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_token_reaches_only_pods_that_speak_to_the_cluster(name: str, shipped: dict[str, Any]) -> None:
     for whose, pod in rendered.pods(shipped[name]):
-        launches = any("--runner" in one.get("command", []) for one in rendered.containers(pod))
+        asked = [one.get("command", []) for one in rendered.containers(pod)]
+        launches = any("--runner" in command or "arkloom.preflight" in command for command in asked)
         assert pod["spec"]["automountServiceAccountToken"] == launches, whose
         if launches:
             assert pod["spec"]["serviceAccountName"] == "arkloom-runner", whose

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import rendered_manifests as rendered
+from arkloom.preflight.rights import NEEDED
 
 REPO = Path(__file__).parents[2]
 TOOLS = Path(os.environ.get("ARKLOOM_TEST_POLICY", REPO / ".venv-policy" / "bin"))
@@ -129,6 +130,8 @@ def test_the_launcher_may_do_what_the_runner_asks_and_no_more() -> None:
         ("", "events"): {"list"},
         ("", "secrets"): READS,
     }
+    for right in NEEDED:  # as pre-flight asks the server
+        assert right.verb in granted[right.group, right.resource], str(right)
 
 
 @pytest.mark.parametrize("name", rendered.OVERLAYS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import sys
 import threading
@@ -16,13 +17,17 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Metric, MetricsHandler
 from prometheus_client.registry import Collector
 
+from arkloom.errors import BadInputError
 from arkloom.telemetry.events import Events
 from arkloom.telemetry.metrics import REGISTRY
+
+STAY = "ARKLOOM_METRICS_STAY_S"
 
 _EVERY, _RARELY = 1.0, 15.0  # seconds between two events: of a young run, of an old one
 _YOUNG = 120.0  # seconds; then the pause grows with the age, so that a long run writes little
 _END_S = 0.05  # a stage's end may wait so long for the server's
 _SHORT_S = 20.0  # work that ends sooner is over before anyone would look
+_LONGEST_STAY_S = 3600.0
 _REQUEST_S = 10.0  # a client that asks for nothing is hung up on
 
 
@@ -55,6 +60,9 @@ class Labelled(Collector):
 def served(port: int, labels: Mapping[str, str], events: Events) -> Iterator[int | None]:
     """Serve the metrics and tell them as events while the block runs.
 
+    A stage sets much of what it tells at its end. Where ``ARKLOOM_METRICS_STAY_S`` says so, the end waits for
+    one more look, so many seconds at most.
+
     Args:
         port: Where Prometheus finds them, on every interface; 0 serves none. A port that is taken
             (another stage of this machine is served there) is told once the work lasts, no more.
@@ -63,8 +71,11 @@ def served(port: int, labels: Mapping[str, str], events: Events) -> Iterator[int
 
     Yields:
         The port, or None where nothing is served.
+
+    Raises:
+        BadInputError: That variable is no number of seconds.
     """
-    stop = threading.Event()
+    stop, stay = threading.Event(), _stay()
     server, why = _listen(port, labels)
     threads = [threading.Thread(target=_tell, args=(events, stop), name="metrics")] if events.kept else []
     threads += [threading.Thread(target=server.serve_forever, args=(_END_S,))] if server else []
@@ -74,6 +85,9 @@ def served(port: int, labels: Mapping[str, str], events: Events) -> Iterator[int
         thread.start()
     try:
         yield port if server else None
+        if server and stay:
+            server.asked.clear()
+            server.asked.wait(stay)
     finally:
         stop.set()
         if server:
@@ -109,11 +123,21 @@ class _Handler(MetricsHandler):
 
     timeout = _REQUEST_S
 
+    def do_GET(self) -> None:  # noqa: N802 - the name is the protocol's
+        """Answer, and remember that somebody looked."""
+        super().do_GET()
+        if isinstance(self.server, _Server):
+            self.server.asked.set()
+
 
 class _Server(ThreadingHTTPServer):
     """On every interface, of IPv4 and, where there is any, IPv6."""
 
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def __init__(self, *arguments: Any) -> None:
+        self.asked = threading.Event()
+        super().__init__(*arguments)
 
     def server_bind(self) -> None:
         """Bind without asking a name server who we are: a broken one takes seconds."""
@@ -136,6 +160,15 @@ def _listen(port: int, labels: Mapping[str, str]) -> tuple[_Server | None, str]:
         return _Server(("", port), _Handler.factory(registry)), ""
     except OSError as error:
         return None, error.strerror or type(error).__name__
+
+
+def _stay() -> float:
+    """Seconds that the end may wait for one more look; 0 where nobody asked for it."""
+    given = os.environ.get(STAY) or "0"
+    try:
+        return min(max(0.0, float(given)), _LONGEST_STAY_S)
+    except ValueError as error:
+        raise BadInputError(f"{given!r} is no number of seconds", where=STAY) from error
 
 
 def _tell_taken(port: int, why: str, stop: threading.Event) -> None:
