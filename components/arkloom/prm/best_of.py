@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def answer(
             done = {problem for problem, _ in log.done}
             if len(done) == len(problems) or context.stop.is_set():
                 break
-            engine = open_engine(config, who.source)
+            engine = open_engine(_spoken_here(config), who.source)
             try:
                 hold(problems, crowd, engine, record, stop=context.stop, done=done, stage="prm")
             finally:
@@ -93,6 +94,13 @@ def answer(
         return [found[problem.id] for problem in problems if problem.id in found]
     finally:
         log.close()
+
+
+def _spoken_here(config: RunConfig) -> RunConfig:
+    """The image that trains holds no vLLM: there the few answers of a judgement are drawn by transformers."""
+    if config.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        return config.model_copy(update={"engine": "transformers"})
+    return config
 
 
 def judge(prm: Prm, debates: Sequence[Debate], prompts: Prompts, resamples: int, seed: int) -> dict[str, Any]:
