@@ -18,6 +18,7 @@ from kfp.dsl.container_component_class import ContainerComponent
 from arkloom.images import Environment, image
 from arkloom.telemetry.kubeflow import (
     ARTIFACT,
+    CHAIN,
     CLASSIFICATION,
     CONFIG,
     ENDPOINT,
@@ -36,6 +37,7 @@ _ABOUT = {
     OVERRIDES: "Assignments `a.b=c` on top of the configuration, which make this node differ from others.",
     STORE: "Root of the artifact store; empty takes the one of the configuration.",
     ENDPOINT: "S3 server of the store; empty takes the one of the configuration.",
+    CHAIN: "Digest of the chain that the pipeline was compiled for; empty is any.",
     SHARE: "`i/k`: the problems that process i of k holds; empty for all.",
     ARTIFACT: "The manifest of what was made (JSON): uri, files with sha256, lineage, metrics.",
     METRICS: "The headline figures.",

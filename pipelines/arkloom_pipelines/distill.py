@@ -15,12 +15,22 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from arkloom.chains.distill import distill
-from arkloom.chains.graph import Chain, Node
+from arkloom.chains.graph import Chain, Node, fingerprint
 from arkloom.chains.shares import merges_shares, shared
 from arkloom.component import Declaration
 from arkloom.config import RunConfig
 from arkloom.protocol.shares import PORT
-from arkloom.telemetry.kubeflow import ARTIFACT, CONFIG, ENDPOINT, OVERRIDES, PLUS, SHARE, STORE, several
+from arkloom.telemetry.kubeflow import (
+    ARTIFACT,
+    CHAIN,
+    CONFIG,
+    ENDPOINT,
+    OVERRIDES,
+    PLUS,
+    SHARE,
+    STORE,
+    several,
+)
 from arkloom_pipelines.endings import enforce, notify
 from arkloom_pipelines.parameters import Parameter, signed
 from arkloom_pipelines.placement import Given, place
@@ -52,7 +62,8 @@ def distill_pipeline(config: RunConfig, declared: Sequence[Parameter], name: str
 
 
 def _tasks(chain: Chain, given: Given) -> None:
-    first = place(_declared("preflight").component()(**_common(given)), "preflight", "preflight", given)
+    check = _declared("preflight").component()
+    first = place(check(**_common(given), **{CHAIN: fingerprint(chain)}), "preflight", "preflight", given)
     nodes = {node.name: node for node in chain}
     parts = {name for node in chain for name in _parts(node)}
     tasks: dict[str, dsl.PipelineTask] = {}

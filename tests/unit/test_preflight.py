@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from arkloom import config as configs
+from arkloom.chains.distill import distill
+from arkloom.chains.graph import fingerprint
 from arkloom.preflight import rights
 from arkloom.preflight.process import main
 
@@ -78,6 +81,18 @@ def test_as_a_task_it_leaves_its_findings_for_the_ui(tmp_path: Path) -> None:
     assert "| store | ok: " in (tmp_path / "summary").read_text()
     assert "wrote, renamed, read and deleted" in (tmp_path / "page").read_text()
     assert set(json.loads((tmp_path / "told.json").read_text())["artifacts"]) == {"summary", "page"}
+
+
+def test_a_task_refuses_a_configuration_of_another_chain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipeline's arms are compiled in, and its form lets anyone edit the configuration."""
+    config = configs.load("smoke")
+    parameters = {"store": str(tmp_path / "store"), "chain": fingerprint(distill(config))}
+    for text, code in (("extends: smoke", 0), ("extends: smoke\nevaluate: {arms: [base, rsft]}", 2)):
+        given = {"inputs": {"parameterValues": {**parameters, "config": text}}}
+        assert main(["--executor-input", json.dumps(given)]) == code
+    assert "chain: arms, source of labels or shares are not those" in capsys.readouterr().err
 
 
 class Api:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from arkloom.canonical import digest
 from arkloom.errors import ArkloomError
 
 RUN_DOCUMENT = "run"  # the pointer, beside one a node, that describes the run itself
@@ -63,6 +64,11 @@ def edges(nodes: Iterable[Node]) -> Iterator[tuple[str, str, str]]:
     for node in nodes:
         for port, parent in node.inputs.items():
             yield parent, node.name, port
+
+
+def fingerprint(chain: Iterable[Node]) -> str:
+    """Digest of a chain: equal where the same nodes read the same and are set alike."""
+    return digest([[node.name, node.stage, dict(node.inputs), list(node.overrides)] for node in chain])
 
 
 def ancestors(node: Node, chain: Iterable[Node]) -> set[str]:

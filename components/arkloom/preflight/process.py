@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from rich.console import Console
 
 from arkloom.chains.cost import cost, print_cost
+from arkloom.chains.distill import distill
+from arkloom.chains.graph import fingerprint
+from arkloom.chains.shares import shared
 from arkloom.config import RunConfig
 from arkloom.doctor.findings import Finding, refused
 from arkloom.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILURE, ArkloomError
 from arkloom.preflight.examination import examine
 from arkloom.stage import add_config_options, configuration
-from arkloom.telemetry.kubeflow import PAGE, SUMMARY, Task, html, markdown
+from arkloom.telemetry.kubeflow import CHAIN, PAGE, SUMMARY, Task, html, markdown
 
 _NAME_WIDTH = 22
 _WIDTH = 132
@@ -42,7 +46,7 @@ def _check(options: argparse.Namespace) -> int:
     task = Task.read(options.executor_input or "{}")
     config = configuration(options, task)
     found: list[Finding] = []
-    for finding in _all(config, options):
+    for finding in chain(_compiled(config, task.text(CHAIN)), _all(config, options)):
         found.append(finding)
         print(_line(finding), flush=True)
     estimate = cost(config)
@@ -55,6 +59,17 @@ def _check(options: argparse.Namespace) -> int:
     for finding in wrong:
         print(f"arkloom preflight: {finding.name}: {finding.told}. {finding.mend}".strip(), file=sys.stderr)
     return EXIT_BAD_INPUT if wrong else EXIT_DONE
+
+
+def _compiled(config: RunConfig, known: str) -> Iterator[Finding]:
+    """Whether the configuration still asks for the chain that a pipeline was compiled for."""
+    if not known:
+        return
+    if fingerprint(shared(distill(config), config)) == known:
+        yield Finding("chain", "ok", "as compiled")
+    else:
+        told = "arms, source of labels or shares are not those that the pipeline was compiled for"
+        yield Finding("chain", "fail", told, "Compile it again with this configuration")
 
 
 def _all(config: RunConfig, options: argparse.Namespace) -> Iterator[Finding]:

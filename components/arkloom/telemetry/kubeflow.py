@@ -20,7 +20,7 @@ from arkloom.jsonl import parse
 
 # Parameters and outputs of our components.
 CONFIG, OVERRIDES, SHARE = "config", "overrides", "share"
-STORE, ENDPOINT = "store", "endpoint"
+STORE, ENDPOINT, CHAIN = "store", "endpoint", "chain"
 ARTIFACT, METRICS, SUMMARY, PAGE, CLASSIFICATION = "artifact", "metrics", "summary", "page", "classification"
 PLUS = "__"  # how a port's "+" is written where only names of Python are allowed: da__pad
 # Where Kubeflow's launcher keeps local copies, by the scheme of the artifact's uri.
