@@ -219,7 +219,7 @@ def _process(stage: Stage, options: argparse.Namespace) -> int:
     told = manifest.model_dump(mode="json", by_alias=True)
     if options.run_id:
         store.point(options.run_id, node, told)
-    kubeflow.publish(task, told, lambda name: document(store, manifest, name))
+    kubeflow.publish(task, told, lambda name: document(store, manifest, name), _draw)
     print(manifest.uri)
     sys.stdout.flush()
     return EXIT_DONE
@@ -237,6 +237,12 @@ def configuration(options: argparse.Namespace, task: Task, shortcuts: Iterable[s
     overrides = [*kubeflow.overrides(task), *options.set, *short]
     config = configs.load(options.preset, options.config, overrides, text)
     return config.with_store(options.store) if options.store else config
+
+
+def _draw(title: str, lead: str, facts: Mapping[str, Any]) -> str:
+    from arkloom.reports.facts import facts_page  # noqa: PLC0415 - only in a pipeline
+
+    return facts_page(title, lead, facts)
 
 
 def document(store: Store, manifest: Manifest, name: str) -> str:

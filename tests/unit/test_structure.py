@@ -89,7 +89,7 @@ def test_stages_never_import_each_other(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_rooms_hold_the_same_furniture(stage: str) -> None:
     room = PACKAGE / stage
-    for name in ("__init__.py", "__main__.py", "stage.py", "README.md"):
+    for name in ("__init__.py", "__main__.py", "stage.py", "component.py", "README.md"):
         assert (room / name).is_file(), f"{stage} has no {name}"
     readme = (room / "README.md").read_text()
     missing = [heading for heading in README_HEADINGS if f"# {heading}" not in readme]

@@ -17,8 +17,9 @@ from arkloom.config import RunConfig
 from arkloom.doctor.findings import Finding, refused
 from arkloom.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILURE, ArkloomError
 from arkloom.preflight.examination import examine
+from arkloom.reports.facts import facts_page
 from arkloom.stage import add_config_options, configuration
-from arkloom.telemetry.kubeflow import CHAIN, PAGE, SUMMARY, Task, html, markdown
+from arkloom.telemetry.kubeflow import CHAIN, PAGE, SUMMARY, Task, markdown
 
 _NAME_WIDTH = 22
 _WIDTH = 132
@@ -52,10 +53,11 @@ def _check(options: argparse.Namespace) -> int:
     estimate = cost(config)
     print_cost(estimate, Console(width=_WIDTH, highlight=False))
     told = {finding.name: _told(finding) for finding in found}
-    task.write(SUMMARY, markdown("preflight", told))
-    task.write(PAGE, html("preflight", told))
-    task.tell({})
     wrong = [finding for finding in found if finding.state == "fail"]
+    lead = f"{len(wrong)} of {len(found)} findings are in the way" if wrong else "Nothing is in the way"
+    task.write(SUMMARY, markdown("preflight", lead, told))
+    task.write(PAGE, facts_page("preflight", lead, told))
+    task.tell({})
     for finding in wrong:
         print(f"arkloom preflight: {finding.name}: {finding.told}. {finding.mend}".strip(), file=sys.stderr)
     return EXIT_BAD_INPUT if wrong else EXIT_DONE

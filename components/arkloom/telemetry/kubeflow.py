@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ ARTIFACT, METRICS, SUMMARY, PAGE, CLASSIFICATION = "artifact", "metrics", "summa
 PLUS = "__"  # how a port's "+" is written where only names of Python are allowed: da__pad
 # Where Kubeflow's launcher keeps local copies, by the scheme of the artifact's uri.
 _COPIES = {"minio://": "/minio/", "s3://": "/s3/", "gs://": "/gcs/"}
+_CARD = "README.md"
 _PAGES = ("report.html", "decontamination.html")  # what a stage makes for readers
 
 
@@ -139,32 +139,43 @@ def part(task: Task) -> str:
     return f"-{share.partition('/')[0]}" if share else ""
 
 
-def publish(task: Task, manifest: Mapping[str, Any], read: Callable[[str], str]) -> None:
+def publish(
+    task: Task,
+    manifest: Mapping[str, Any],
+    read: Callable[[str], str],
+    draw: Callable[[str, str, Mapping[str, Any]], str],
+) -> None:
     """Tell Kubeflow of an artifact: its manifest, its figures, and what a reader looks at.
 
     Args:
         task: Whose outputs are written; one without outputs is told nothing.
         manifest: As JSON holds it.
         read: Gives the text of one of the artifact's files.
+        draw: Makes a page of a title, a sentence and figures, for artifacts without a page of their own.
 
     Raises:
         ArkloomError: A file cannot be written, or the store cannot be read.
     """
     if not task.outputs:
         return
+    stage, files = manifest["stage"], {entry["path"] for entry in manifest["files"]}
     about = {"store_uri": manifest["uri"], **{name: manifest[name] for name in ("stage", "kind", "key")}}
-    reason = {} if manifest["reason"] is None else {"absent": manifest["reason"]}
-    facts = {**reason, **about, "seconds": manifest["seconds"], **manifest["metrics"]}
-    files = {entry["path"] for entry in manifest["files"]}
+    lead = f"Absent: {manifest['reason']}" if manifest["reason"] is not None else f"Made: {manifest['kind']}"
+    facts = {**manifest["metrics"], "seconds": manifest["seconds"], **about}
     told: dict[str, Mapping[str, Any]] = {ARTIFACT: about, METRICS: figures(manifest["metrics"])}
     if CLASSIFICATION in task.outputs and "report.json" in files:
         told[CLASSIFICATION] = classification(json.loads(read("report.json")).get("reliability") or [])
-    page = next((name for name in _PAGES if name in files), None)
     task.write(ARTIFACT, json.dumps(manifest, indent=1))
-    task.write(SUMMARY, markdown(manifest["stage"], facts))
+    task.write(SUMMARY, markdown(stage, lead, facts) + (_body(read(_CARD)) if _CARD in files else ""))
     if PAGE in task.outputs:
-        task.write(PAGE, read(page) if page else html(manifest["stage"], facts))
+        page = next((name for name in _PAGES if name in files), None)
+        task.write(PAGE, read(page) if page else draw(stage, lead, facts))
     task.tell(told)
+
+
+def _body(card: str) -> str:
+    """A model card without its head, which is for hubs."""
+    return "\n" + card.partition("\n---\n")[2].lstrip()
 
 
 def local(uri: str) -> Path:
@@ -221,26 +232,15 @@ def classification(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def markdown(title: str, facts: Mapping[str, Any]) -> str:
-    """A heading and a table of names and values."""
+def markdown(title: str, lead: str, facts: Mapping[str, Any]) -> str:
+    """A heading, a sentence, and a table of names and values."""
     rows = [f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items()]
-    return "\n".join([f"## {title}", "", "| | |", "|---|---|", *rows, ""])
-
-
-def html(title: str, facts: Mapping[str, Any]) -> str:
-    """The same as a bare page, for artifacts without a page of their own."""
-    cells = [(escape(str(name)), escape(_plain(value))) for name, value in facts.items()]
-    rows = [f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in cells]
-    head = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title></head>'
-    return f"{head}<body><h1>{escape(title)}</h1><table>{''.join(rows)}</table></body></html>"
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "\n".join([f"## {title}", "", _cell(lead), "", "| | |", "|---|---|", *rows, ""])
 
 
 def _cell(value: Any) -> str:
-    return " ".join(_plain(value).replace("|", "\\|").replace("<", "&lt;").split())
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
 
 
 def _ports(given: Mapping[str, Any], parts: str) -> Iterator[tuple[str, Path]]:
