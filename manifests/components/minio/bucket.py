@@ -22,16 +22,13 @@ THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 PASSING = {"ServiceUnavailable", "SlowDown", "InternalError", "XMinioServerNotInitialized"}
 
 
-def make(endpoint: str, bucket: str, patience_s: float = PATIENCE_S) -> str:
-    """Make ``bucket``, trying again while the server does not answer.
+def make(endpoint: str, bucket: str, patience_s: float = PATIENCE_S) -> None:
+    """Make ``bucket`` where it is not there, trying again while the server does not answer.
 
     Args:
         endpoint: ``http(s)://host:port``.
         bucket: Its name.
         patience_s: Seconds to go on trying.
-
-    Returns:
-        ``made``, or ``found`` where it was there.
 
     Raises:
         S3Error: The server refuses: a wrong key, a name that is no bucket's.
@@ -45,11 +42,11 @@ def make(endpoint: str, bucket: str, patience_s: float = PATIENCE_S) -> str:
     while True:
         try:
             client.make_bucket(bucket)
-            return "made"
+            return
         except (HTTPError, MinioException) as error:
             code = error.code if isinstance(error, S3Error) else ""
             if code in THERE:
-                return "found"
+                return
             if (code and code not in PASSING) or time.monotonic() > end:
                 raise
         time.sleep(PAUSE_S)
@@ -59,10 +56,11 @@ def main() -> int:
     """Make the bucket that the command line names; 1 where that failed, with one line."""
     endpoint, bucket = os.environ["ARKLOOM_S3_ENDPOINT"], sys.argv[1]
     try:
-        print(f"bucket {bucket}: {make(endpoint, bucket)} at {endpoint}")
+        make(endpoint, bucket)
     except (ArkloomError, HTTPError, MinioException) as error:
         print(f"bucket {bucket} at {endpoint}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    print(f"bucket {bucket} is there, at {endpoint}")
     return 0
 
 
