@@ -212,5 +212,8 @@ def test_the_command_lists_versions_and_prints_a_card(
     told = capsys.readouterr().out
     assert "base_model: tiny" in told
     assert told.splitlines()[-1] == f"weights: {student.uri}"
+    (tmp_path / "store").rename(tmp_path / "moved")
+    assert cli.main(["models", "student", "1", "--store", str(tmp_path / "moved")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"weights: {student.uri.replace('/store/', '/moved/')}"
     assert cli.main(["models", "student", "2", *store]) == 2
     assert capsys.readouterr().err == "arkloom: no version 2 of student. See arkloom models student\n"

@@ -14,7 +14,16 @@ from arkloom.gate.stage import STAGE as GATE
 from arkloom.prepare.stage import STAGE as PREPARE
 from arkloom.stage import main
 from arkloom.store import Manifest
-from arkloom.telemetry.kubeflow import Task, classification, figures, local, markdown, overrides, part
+from arkloom.telemetry.kubeflow import (
+    Task,
+    classification,
+    figures,
+    local,
+    markdown,
+    overrides,
+    part,
+    publish,
+)
 
 SMALL = ["--set", "problems.train=4", "--set", "problems.validation=2", "--set", "problems.test=2"]
 
@@ -189,3 +198,24 @@ def test_the_classification_is_that_of_the_steps_behind_the_bins() -> None:
         assert point["falsePositiveRate"] == pytest.approx(above.count(0) / 3)
     assert classification([{"low": 0.0, "n": 3, "right": 1.0}]) == {}
     assert classification([]) == {}
+
+
+def test_a_reward_model_shows_its_curve_and_its_card(tmp_path: Path) -> None:
+    bins = [{"low": 0.0, "n": 2, "right": 0.0}, {"low": 0.5, "n": 2, "right": 1.0}]
+    files = {
+        "report.json": json.dumps({"reliability": bins}),
+        "report.html": "<p>its own page</p>",
+        "README.md": "---\nbase_model: tiny\n---\n\n# Process reward model of tiny\n",
+    }
+    manifest = {
+        "uri": "s3://b/prm/k", "stage": "prm", "kind": "prm", "key": "k", "reason": None, "seconds": 1.0,
+        "metrics": {"step_auc": 1.0, "ece": None}, "files": [{"path": name} for name in files],
+    }  # fmt: skip
+    publish(Task.read(json.dumps(executor_input(tmp_path))), manifest, files.__getitem__, lambda *_: "drawn")
+    told = json.loads((tmp_path / "told.json").read_text())["artifacts"]
+    (shown,) = told["classification"]["artifacts"]
+    assert shown["metadata"]["confusionMatrix"]["rows"] == [{"row": [2, 0]}, {"row": [0, 2]}]
+    assert told["metrics"]["artifacts"][0]["metadata"] == {"step_auc": 1.0}
+    assert (tmp_path / "page").read_text() == "<p>its own page</p>"
+    assert (tmp_path / "summary").read_text().endswith("\n\n# Process reward model of tiny\n")
+    assert "base_model" not in (tmp_path / "summary").read_text()

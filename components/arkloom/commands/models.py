@@ -10,7 +10,7 @@ from rich.table import Table
 from arkloom.commands.shared import Commands, Options, console, settings
 from arkloom.errors import EXIT_DONE, BadInputError
 from arkloom.registry import Registry, Version
-from arkloom.store import open_store
+from arkloom.store import Store, open_store
 
 
 def add(commands: Commands, options: Options) -> None:
@@ -31,19 +31,19 @@ def _models(given: argparse.Namespace) -> int:
     store = open_store(settings(given).store)
     registry = Registry(store)
     if given.version is not None:
-        print(_whole(registry, given.model, given.version))
+        print(_whole(registry, store, given.model, given.version))
         return EXIT_DONE
     names = [given.model] if given.model else registry.models()
     found = [version for name in names for version in registry.versions(name)]
     if found:
-        console().print(_table(found))
+        console().print(_table(found, store))
     else:
         what = f"no version of {given.model}" if given.model else "no model was promoted yet"
         print(f"{what} in {store.root}; see arkloom runs for the gate's verdicts")
     return EXIT_DONE
 
 
-def _whole(registry: Registry, model: str, number: int) -> str:
+def _whole(registry: Registry, store: Store, model: str, number: int) -> str:
     """A version's card, and where it is.
 
     Raises:
@@ -52,10 +52,17 @@ def _whole(registry: Registry, model: str, number: int) -> str:
     found = registry.version(model, number)
     if found is None:
         raise BadInputError(f"no version {number} of {model}", mend=f"See arkloom models {model}")
-    return f"{found.card.rstrip()}\n\nweights: {found.uri}"
+    return f"{found.card.rstrip()}\n\nweights: {_weights(store, found)}"
 
 
-def _table(versions: list[Version]) -> Table:
+def _weights(store: Store, version: Version) -> str:
+    """Where a version's weights are now: a store may have been moved since."""
+    stage = version.uri.rpartition("/")[0].rpartition("/")[2]
+    found = store.find(stage, version.key)
+    return found.uri if found is not None else f"gone ({version.uri})"
+
+
+def _table(versions: list[Version], store: Store) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("model", "version", "registered", "arm", "base", "accuracy", "95 % interval", "weights"):
         table.add_column(name, justify="right" if name in {"version", "accuracy"} else "left")
@@ -69,6 +76,6 @@ def _table(versions: list[Version]) -> Table:
             each.base,
             f"{each.accuracy:.3f}",
             f"\\[{low:.3f}, {high:.3f}]",
-            each.uri,
+            _weights(store, each),
         )
     return table
