@@ -17,6 +17,7 @@ from arkloom.chains.environments import ENVIRONMENT
 from arkloom.config import RunConfig, load
 from arkloom.images import REGISTRY, image
 from arkloom.store.credentials import ACCESS, SECRET
+from arkloom_pipelines.parameters import PARAMETERS
 
 REPO = Path(__file__).parents[2]
 ALL = [*rendered.OVERLAYS, *rendered.EXAMPLES]
@@ -270,6 +271,17 @@ def _computed(config: RunConfig) -> dict[str, Any]:
     for path in ("path", "test_path"):
         tree["problems"][path] = Path(tree["problems"][path]).name
     return tree
+
+
+def test_jobs_and_the_pipeline_agree_on_names() -> None:
+    defaults = {parameter.name: parameter.default for parameter in PARAMETERS}
+    documents = rendered.overlay("single-node")
+    assert rendered.named(documents, "PersistentVolumeClaim", defaults["models_pvc"])
+    assert defaults["s3_secret"] in OUTSIDE
+    given = rendered.named(rendered.overlay("cpu"), "ConfigMap", "arkloom-config")["data"]["config.yaml"]
+    assert yaml.safe_load(given)["store"]["root"] == defaults["store"]
+    used = set(map(rendered.original, rendered.images(rendered.overlay("cpu"))))
+    assert {defaults[f"{environment}_image"] for environment in ("launcher", "serve", "train")} <= used
 
 
 def test_a_run_of_jobs_is_the_launchers_template() -> None:
