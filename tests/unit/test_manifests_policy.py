@@ -128,6 +128,7 @@ def test_the_launcher_may_do_what_the_runner_asks_and_no_more() -> None:
         ("", "pods"): {"get", "list"},
         ("", "pods/log"): READS,
         ("", "events"): {"list"},
+        ("", "configmaps"): READS,
         ("", "secrets"): READS,
     }
     for right in NEEDED:  # as pre-flight asks the server
