@@ -100,7 +100,7 @@ def checked(name: str, value: Any) -> Any:
     if isinstance(value, str) and wanted.kind is not str:
         value = configs.parse_assignment(f"{name}={value}")[name]
     if not isinstance(value, wanted.kind):
-        what = f"{value!r} is no {_WORDS[wanted.kind]}"
+        what = f"{value!r} is no {WORDS[wanted.kind]}"
         raise BadInputError(what, where=f"parameter {name}", mend=wanted.meaning)
     return value
 
@@ -126,4 +126,4 @@ def signed(
     return function
 
 
-_WORDS = {str: "text", bool: "truth value (true or false)", list: "list", dict: "mapping"}
+WORDS = {str: "text", bool: "true or false", list: "list", dict: "mapping"}
