@@ -22,22 +22,23 @@ NODE = Node("debate-rft", "debate", {"problems": "prepare"}, ("debate.protocol=v
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_whatever_a_run_is_called_its_names_are_legal(run: str, node: str) -> None:
-    name = job_name(run, node)
+    name = job_name("s3://b/p", run, node)
     assert DNS.fullmatch(name)
     assert len(name) <= 57, "a pod adds six characters"
     assert VALUE.fullmatch(run_label(run))
-    assert (name, run_label(run)) == (job_name(run, node), run_label(run))
+    assert (name, run_label(run)) == (job_name("s3://b/p", run, node), run_label(run))
+    assert name != job_name("s3://b/q", run, node)
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), unique=True, max_size=20))
 def test_other_work_has_another_name(pairs: list[tuple[str, str]]) -> None:
-    assert len({job_name(*pair) for pair in pairs}) == len(pairs)
+    assert len({job_name("s3://b/p", *pair) for pair in pairs}) == len(pairs)
     runs = {run for run, _ in pairs}
     assert len({run_label(run) for run in runs}) == len(runs)
 
 
 def test_a_name_tells_its_node() -> None:
-    assert job_name("smoke-1a2b", "debate").startswith("arkloom-debate-")
+    assert job_name("s3://b/p", "smoke-1a2b", "debate").startswith("arkloom-debate-")
     assert run_label("smoke-1a2b") == "smoke-1a2b"
 
 
@@ -47,7 +48,9 @@ def template() -> dict[str, Any]:
 
 
 def made(template: dict[str, Any], **given: Any) -> dict[str, Any]:
-    return job(template, NODE, "smoke-1a2b", ["--node", "debate-rft"], Policy(), **given)
+    return job(
+        template, NODE, "arkloom-debate-rft-0", "smoke-1a2b", ["--node", "debate-rft"], Policy(), **given
+    )
 
 
 def test_a_job_adds_to_its_template_and_changes_nothing_else(template: dict[str, Any]) -> None:

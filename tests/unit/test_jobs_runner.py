@@ -19,6 +19,7 @@ import yaml
 from fake_cluster import Act, FakeCluster, Pod, templates
 
 from arkloom import config as configs
+from arkloom.canonical import digest
 from arkloom.chains.board import Board
 from arkloom.chains.distill import distill
 from arkloom.chains.graph import Chain, Node
@@ -43,7 +44,7 @@ def work(pod: Pod) -> int:
     """What a stage does, as far as a runner can tell: an artifact, and a pointer to it."""
     (text,), (run,) = pod.given("--config-text"), pod.given("--run-id")
     store = open_store(yaml.safe_load(text)["store"]["root"])
-    key = job_name(run, pod.node)
+    key = digest([run, pod.node])
     manifest = store.find("work", key)
     if manifest is None:
         space = store.workspace("work", key)
@@ -284,9 +285,11 @@ def test_bad_input_is_told_and_the_run_ends(bench: Callable[..., Bench], policy:
     go.set()
     line = caught.value.line()
     assert line.startswith("node debate: gone wrong for the ")
-    assert line.endswith("Log: kubectl -n work logs job/" + job_name(RUN, "debate"))
+    assert line.endswith("Log: kubectl -n work logs job/" + job_name(made_by.root, RUN, "debate"))
     left = [name for name in made_by.cluster.jobs if "prepare" not in name]
-    assert left == ([job_name(RUN, "debate")] if policy else []), "what failed stays; the rest is ended"
+    assert left == ([job_name(made_by.root, RUN, "debate")] if policy else []), (
+        "what failed stays; the rest is ended"
+    )
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, ArkloomError), (75, ResumeError), (137, ArkloomError)])
@@ -382,7 +385,7 @@ def test_a_job_without_room_waits_and_says_why_then_gives_up(
         made_by.walk("runtime.parallel=1", waiting=Waiting(place=1.0))
     assert "taints" in caught.value.line()
     assert capsys.readouterr().err.count("debate: Unschedulable: 0/3 nodes are available") == 1
-    assert job_name(RUN, "debate") not in made_by.cluster.jobs, "nobody waits for it any more"
+    assert job_name(made_by.root, RUN, "debate") not in made_by.cluster.jobs, "nobody waits for it any more"
 
 
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError"])
@@ -399,7 +402,9 @@ def test_where_no_pod_may_be_made_the_event_tells_why(
     made_by = bench()
     made_by.cluster.no_pods = True
     quota = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
-    made_by.cluster.events = [quota | {"about": job_name(RUN, "prepare"), "lastTimestamp": "2026"}]
+    made_by.cluster.events = [
+        quota | {"about": job_name(made_by.root, RUN, "prepare"), "lastTimestamp": "2026"}
+    ]
     with pytest.raises(ArkloomError, match=r"no pod yet \(FailedCreate: exceeded quota: gpus\)"):
         made_by.walk(waiting=Waiting(place=0.5))
 
@@ -422,7 +427,7 @@ def test_a_queued_job_may_wait(bench: Callable[..., Bench], capsys: pytest.Captu
 def test_a_job_deleted_by_hand_ends_the_run(bench: Callable[..., Bench]) -> None:
     def act(pod: Pod) -> int:
         if pod.node == "debate":
-            made_by.cluster.drop_job(job_name(RUN, "debate"))
+            made_by.cluster.drop_job(job_name(made_by.root, RUN, "debate"))
             return 143
         return work(pod)
 

@@ -45,9 +45,9 @@ class Policy:
     keep_seconds: int = 86_400
 
 
-def job_name(run: str, node: str) -> str:
-    """A DNS label, the same for the same node of the same run: who creates it twice finds it."""
-    tail = digest([run, node])[:_DIGEST]
+def job_name(root: str, run: str, node: str) -> str:
+    """A DNS label, the same for the same node of the same run of a store: who creates it twice finds it."""
+    tail = digest([root, run, node])[:_DIGEST]
     head = re.sub(r"[^a-z0-9-]+", "-", f"arkloom-{node}".lower())[: _MOST_NAME - _DIGEST - 1]
     return f"{head.strip('-')}-{tail}"
 
@@ -81,6 +81,7 @@ def cores(template: Object) -> int:
 def job(
     template: Object,
     node: Node,
+    name: str,
     run: str,
     arguments: Sequence[str],
     policy: Policy,
@@ -91,6 +92,7 @@ def job(
     Args:
         template: PodTemplate of the stage's environment; it is not changed.
         node: Whose work it is.
+        name: See ``job_name``.
         run: Id of the run.
         arguments: Of ``python3 -m arkloom.<stage>``.
         policy: See there.
@@ -106,7 +108,7 @@ def job(
         STAGE_LABEL: node.stage,
     }
     about: dict[str, Any] = {
-        "name": job_name(run, node.name),
+        "name": name,
         # A queue (Kueue) is asked for by a label of the PodTemplate itself.
         "labels": {**(template["metadata"].get("labels") or {}), **labels},
         "annotations": {RUN_LABEL: run},

@@ -1,4 +1,4 @@
-"""Runs a chain as Jobs: one a node, named by run and node, so that whoever comes later finds them.
+"""Runs a chain as Jobs: one a node, named by store, run and node, so that whoever comes later finds them.
 
 The runner holds no state of its own. Killed and started again, it adopts the Jobs that are there; a Job
 that has failed, or whose artifact is gone, is replaced. Pods that die are replaced by Kubernetes, and the
@@ -24,7 +24,7 @@ from arkloom.chains.graph import Chain, Node
 from arkloom.chains.limits import Limits
 from arkloom.chains.walk import walk
 from arkloom.cluster.api import ApiError, Cluster, Object, UnreachableError
-from arkloom.cluster.jobs import Policy, cores, job, selector
+from arkloom.cluster.jobs import Policy, cores, job, job_name, selector
 from arkloom.cluster.pods import failed
 from arkloom.cluster.work import JobWork, Waiting
 from arkloom.config import RunConfig
@@ -118,7 +118,11 @@ class JobsRunner:
     def start(self, node: Node, done: Mapping[str, Manifest]) -> JobWork:
         """The work of a node: its Job, made as soon as none is there that could be adopted."""
         template = self._templates[ENVIRONMENT[node.stage]]
-        body = job(template, node, self.run, self._arguments(node, template, done), self.policy, self._owner)
+        name, arguments = (
+            job_name(self.store.root, self.run, node.name),
+            self._arguments(node, template, done),
+        )
+        body = job(template, node, name, self.run, arguments, self.policy, self._owner)
         return JobWork(node, body, self)
 
     def pause(self) -> None:

@@ -98,6 +98,8 @@ class JobWork:
         """
         if self._begun is None and not self._begin():
             return self._found
+        if self._begun is None or self._site.looks <= self._begun:
+            return None  # what was seen last may be a former Job of this name
         found = self._site.jobs.get(self.name)
         if found is None:
             return self._vanished()
@@ -149,8 +151,6 @@ class JobWork:
         return store.find(manifest.stage, manifest.key)
 
     def _vanished(self) -> Manifest | None:
-        if self._begun is None or self._site.looks <= self._begun:
-            return None  # made since the last look
         if (manifest := self._published()) is not None:
             return manifest
         raise self._fail("its Job was deleted", "Run the same command to go on")
