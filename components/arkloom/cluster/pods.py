@@ -113,7 +113,7 @@ def ended(pod: Object) -> Ended | None:
 def started(pod: Object) -> bool:
     """Whether the pod's container runs or ran: whether there is a log."""
     state = _status(pod).get("state") or {}
-    return bool(state.get("running") or state.get("terminated"))
+    return "running" in state or "terminated" in state
 
 
 def pending(job: Object, pod: Object | None) -> Pending | None:
