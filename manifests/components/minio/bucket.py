@@ -10,6 +10,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+import certifi
+import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
@@ -17,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from arkloom.errors import ArkloomError
 from arkloom.store.credentials import credentials
 
-PATIENCE_S, PAUSE_S = 300.0, 3.0
+PATIENCE_S, PAUSE_S, ANSWER_S = 300.0, 3.0, 10.0
 THERE = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 PASSING = {"ServiceUnavailable", "SlowDown", "InternalError", "XMinioServerNotInitialized"}
 
@@ -36,8 +38,16 @@ def make(endpoint: str, bucket: str, patience_s: float = PATIENCE_S) -> None:
         MinioException: What answers is no S3 server.
     """
     parts = urlsplit(endpoint)
+    http = urllib3.PoolManager(
+        timeout=ANSWER_S,
+        retries=False,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+    )
     secure = parts.scheme == "https"
-    client = Minio(parts.netloc, secure=secure, credentials=credentials(), region="us-east-1")
+    client = Minio(
+        parts.netloc, secure=secure, credentials=credentials(), region="us-east-1", http_client=http
+    )
     end = time.monotonic() + patience_s
     while True:
         try:
