@@ -168,6 +168,20 @@ def test_the_list_of_images_names_versions() -> None:
     } | cuda
 
 
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_make_builds_what_the_list_names_without_a_network(accelerator: str) -> None:
+    asked = ["make", "--dry-run", "images", f"ACCELERATOR={accelerator}", "BASE=localhost/base:bookworm"]
+    done = subprocess.run(asked, cwd=REPO, capture_output=True, text=True, check=True)
+    builds = [
+        line for line in done.stdout.replace("\\\n", " ").splitlines() if line.startswith("docker build")
+    ]
+    lines = (IMAGES / "images.txt").read_text().splitlines()
+    wanted = [line for line in lines if line.startswith(REGISTRY)]
+    wanted = [line for line in wanted if line.endswith("-cuda") == (accelerator == "cuda")]
+    assert sorted(re.findall(r"--tag (\S+)", "\n".join(builds))) == wanted
+    assert all("--network=none" in build and "BASE=localhost/base:bookworm" in build for build in builds)
+
+
 def instructions() -> list[tuple[str, str]]:
     text = re.sub(r"^#.*\n", "", (IMAGES / "Containerfile").read_text(), flags=re.MULTILINE)
     return [tuple(line.split(None, 1)) for line in text.replace("\\\n", " ").splitlines() if line.strip()]  # type: ignore[misc]
