@@ -7,6 +7,7 @@ the file that ``ARKLOOM_KFP_TOKEN_FILE`` names; in a pod, kfp reads the one at `
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -32,6 +33,7 @@ _HOST, _TOKEN_PATH = "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_SA_TOKEN_PATH"
 NAMESPACE = "kubeflow"
 SUCCEEDED = "SUCCEEDED"
 ENDED = frozenset({SUCCEEDED, "FAILED", "CANCELED", "SKIPPED"})
+_LONGEST = 300  # characters of what is no document
 _DRIVER = "-driver"  # Kubeflow's own pods, which only start others
 _RUN, _NODE = "pipeline/runid", "arkloom.dev/node"
 
@@ -92,7 +94,6 @@ class Kubeflow:
         name: str,
         experiment: str,
         service_account: str | None = None,
-        caching: bool = True,
     ) -> str:
         """Start a run; returns its id.
 
@@ -102,7 +103,6 @@ class Kubeflow:
             name: Shown in the UI.
             experiment: The UI's folder of runs; made where there is none of this name.
             service_account: That the steps run as; None is Kubeflow's default.
-            caching: Whether steps may be taken from earlier runs, as they are compiled to.
         """
         with tempfile.TemporaryDirectory() as folder, self._explained("the run"):
             file = Path(folder) / "pipeline.yaml"
@@ -114,7 +114,6 @@ class Kubeflow:
                     run_name=name,
                     experiment_name=experiment,
                     namespace=self._user,
-                    enable_caching=None if caching else False,
                     service_account=service_account,
                 )
         return str(started.run_id)
@@ -163,7 +162,7 @@ class Kubeflow:
             yield
         except kfp_server_api.ApiException as error:
             told = _MENDS.get(error.status, ("", ""))
-            said = told[0] or _line(error.body or error.reason)
+            said = told[0] or _said(error.body) or _line(error.reason)
             kind = BadInputError if error.status in range(400, 500) else ArkloomError
             raise kind(f"{what}: {said}", where=where, mend=told[1]) from error
         except (HTTPError, OSError) as error:  # TimeoutError is one
@@ -218,6 +217,15 @@ def _step(task: Any) -> Step:
     seconds = (until - start).total_seconds() if known and until is not None else None
     error = _line(task.error.message) if task.error else ""
     return Step(task.display_name or task.task_id or "", task.state or "PENDING", seconds, error)
+
+
+def _said(body: object) -> str:
+    """What the API says of an error: the message of a document, or the text itself."""
+    try:
+        document = json.loads(str(body or ""))
+        return _line(document.get("message") or document.get("error"))
+    except (ValueError, AttributeError):
+        return _line(body)[:_LONGEST]
 
 
 def _line(text: object) -> str:

@@ -17,9 +17,20 @@ from arkloom_pipelines.distill import NAME, distill_pipeline
 from arkloom_pipelines.plan import Plan
 
 
-def compiled(asked: Plan, name: str = NAME) -> str:
-    """The pipeline as Kubeflow's API takes it: two YAML documents, the second for Kubernetes alone."""
+def compiled(asked: Plan, name: str = NAME, *, caching: bool = True) -> str:
+    """The pipeline as Kubeflow's API takes it: two YAML documents, the second for Kubernetes alone.
+
+    Args:
+        asked: What to compile.
+        name: Name of the pipeline.
+        caching: Whether any step may be taken from an earlier run. kfp's client (2.17) can switch caches off
+            as well, but for steps that stand in no group; all of ours stand in the exit handler's.
+    """
     version = _documents(asked, KubernetesManifestOptions(pipeline_name=name))[-1]["spec"]
+    if not caching:
+        for component in version["pipelineSpec"]["components"].values():
+            for task in component.get("dag", {}).get("tasks", {}).values():
+                task["cachingOptions"] = {}
     return _text([version["pipelineSpec"], version["platformSpec"]])
 
 

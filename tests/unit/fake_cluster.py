@@ -234,6 +234,11 @@ def _owner(pod: Pod) -> str:
     return str(pod.body["metadata"]["ownerReferences"][0]["uid"])
 
 
+def _selected(labels: dict[str, str], wanted: list[tuple[str, str, str]]) -> bool:
+    """``name=value`` asks for that label, ``name`` for any value of it."""
+    return all(name in labels and (not sign or labels[name] == value) for name, sign, value in wanted)
+
+
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
@@ -320,12 +325,12 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "events":
             about = query["fieldSelector"].partition("=")[2]
             return [event for event in self.cluster.events if about.startswith(event["about"])]
-        run = query["labelSelector"].partition(",")[0].partition("=")[2]
+        wanted = [part.partition("=") for part in query["labelSelector"].split(",")]
         every = {
             "jobs": list(self.cluster.jobs.values()),
             "pods": [p.body for p in self.cluster.pods.values()],
         }
-        return [entry for entry in every[kind] if entry["metadata"]["labels"].get("arkloom.dev/run") == run]
+        return [entry for entry in every[kind] if _selected(entry["metadata"]["labels"], wanted)]
 
     def _about(self) -> dict[str, str]:
         return {"resourceVersion": str(self.cluster.version)}

@@ -151,7 +151,7 @@ def _compile(given: argparse.Namespace) -> int:
 
 
 def _submit(given: argparse.Namespace) -> int:
-    text = _part("compiling").compiled(_plan(given), given.name)
+    text = _part("compiling").compiled(_plan(given), given.name, caching=not given.no_cache)
     api = _kubeflow(given)
     run = api.submit(
         text,
@@ -159,7 +159,6 @@ def _submit(given: argparse.Namespace) -> int:
         name=given.run_name or f"{given.name} {time.strftime('%Y-%m-%d %H:%M')}",
         experiment=given.experiment,
         service_account=given.service_account,
-        caching=not given.no_cache,
     )
     print(run, flush=True)
     if not given.wait:
