@@ -19,7 +19,6 @@ from arkloom.config import ModelConfig, RunConfig
 from arkloom.errors import BadInputError
 from arkloom_pipelines.parameters import MODELS_PVC, Parameter, checked, declared
 
-_STORE = {"root", "endpoint"}  # parameters of their own
 _SHIPPED = "tiny"
 
 
@@ -87,8 +86,9 @@ def assigned(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def config_text(config: RunConfig) -> str:
-    """What of a configuration differs from the defaults, as YAML, without the store's place."""
-    tree = config.model_dump(mode="json", exclude_defaults=True, exclude={"store": _STORE})
+    """What of a configuration differs from the defaults, as YAML; a local folder is no store elsewhere."""
+    left_out = set() if "://" in config.store.root else {"root"}
+    tree = config.model_dump(mode="json", exclude_defaults=True, exclude={"store": left_out})
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
