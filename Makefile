@@ -59,6 +59,7 @@ format: setup ## ruff, in place
 	$(BIN)/ruff check --fix .
 
 include images/images.mk
+include manifests/manifests.mk
 
 benchmarks: setup ## every benchmark that needs no server; each prints its figures
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
