@@ -13,6 +13,11 @@ import yaml
 _REFERENCE = re.compile(r"\$\.inputs\.parameters\['(.+?)'\]")
 
 
+def documents(text: str) -> list[dict[str, Any]]:
+    """YAML documents, read in C where this machine can."""
+    return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
 @dataclass(frozen=True)
 class CompiledTask:
     """One task: its specification, the group it stands in, what is started and what Kubernetes is told."""
@@ -40,7 +45,7 @@ class CompiledPipeline:
 
     @classmethod
     def read(cls, text: str) -> CompiledPipeline:
-        pipeline, platform = yaml.safe_load_all(text)
+        pipeline, platform = documents(text)
         return cls(pipeline, platform)
 
     @property
@@ -93,6 +98,10 @@ class CompiledPipeline:
             for reference in _REFERENCE.findall(yaml.safe_dump(dict(task.container), width=10_000)):
                 if reference.strip("'") not in known:
                     yield f"{task.name}'s container: {reference}"
+            group_inputs = self.groups[task.group].get("inputDefinitions", {}).get("parameters", {})
+            for reference in _named(task.kubernetes):
+                if reference not in group_inputs:
+                    yield f"{task.name}'s pod: {reference}"
 
     def _producer(self, group: str, source: Mapping[str, Any]) -> str:
         if "componentInputArtifact" in source:  # handed into the group from outside
@@ -129,6 +138,16 @@ class CompiledPipeline:
 def parameter_of(source: Mapping[str, Any]) -> str:
     """The pipeline's parameter behind an input."""
     return str(source["componentInputParameter"]).removeprefix("pipelinechannel--")
+
+
+def _named(told: Any) -> Iterator[str]:
+    """Whatever a part of the platform's document takes from the inputs of the task's group."""
+    if isinstance(told, Mapping):
+        for name, value in told.items():
+            yield from [value] if name == "componentInputParameter" else _named(value)
+    elif isinstance(told, list):
+        for each in told:
+            yield from _named(each)
 
 
 def _parameter(value: Any) -> str:

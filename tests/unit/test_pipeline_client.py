@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import yaml
 
 pytest.importorskip("kfp", reason="needs the extra orchestrate")
 
@@ -23,8 +22,10 @@ from fake_cluster import FakeCluster, Pod
 from arkloom.cli import main
 from arkloom_pipelines.compiling import compiled
 from arkloom_pipelines.plan import plan
+from compiled_pipelines import documents
 
 API = "/apis/v2beta1"
+SMALL = ["--preset", "smoke", "--set", "evaluate.arms=[base, debate]"]
 RUN = "5d1f7f4e-0000-4000-8000-000000000001"
 
 
@@ -118,7 +119,7 @@ def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKu
 
 
 def submitted(kubeflow: FakeKubeflow, *arguments: str) -> dict[str, Any]:
-    assert main(["pipeline", "submit", "--preset", "smoke", *arguments]) == 0
+    assert main(["pipeline", "submit", *SMALL, *arguments]) == 0
     return kubeflow.runs[RUN]
 
 
@@ -126,7 +127,7 @@ def test_a_run_is_what_was_compiled(kubeflow: FakeKubeflow, capsys: pytest.Captu
     run = submitted(kubeflow, "--run-name", "mine", "--service-account", "arkloom-runner")
     assert capsys.readouterr().out == f"{RUN}\n", "alone on standard output, for scripts"
     assert (run["display_name"], run["service_account"]) == ("mine", "arkloom-runner")
-    pipeline, platform = yaml.safe_load_all(compiled(plan("smoke")))
+    pipeline, platform = documents(compiled(plan("smoke", overrides=[SMALL[-1]])))
     sent = run["pipeline_spec"]
     assert sent["platform_spec"] == platform
     assert sent["pipeline_spec"]["root"] == pipeline["root"]
@@ -172,7 +173,7 @@ def test_waiting_ends_with_the_run_and_says_whether_it_went_well(
         "pending", "running", "succeeded",
     ]  # fmt: skip
     kubeflow.states = ["RUNNING", "FAILED"]
-    assert main(["pipeline", "submit", "--preset", "smoke", "--wait"]) == 1
+    assert main(["pipeline", "submit", *SMALL, "--wait"]) == 1
     assert "failed     debate exit code 2" in capsys.readouterr().err
 
 
@@ -276,12 +277,12 @@ def test_logs_are_those_of_the_runs_pods(
 
 def test_compile_writes_a_file_or_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a" / "pipeline.yaml"
-    assert main(["pipeline", "compile", "--preset", "smoke", "--out", str(file)]) == 0
+    assert main(["pipeline", "compile", *SMALL, "--out", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}\n"
-    assert file.read_text() == compiled(plan("smoke"))
-    assert main(["pipeline", "compile", "--preset", "smoke", "--kubernetes", "--version", "1.2-abc"]) == 0
-    kinds = [each["kind"] for each in yaml.safe_load_all(capsys.readouterr().out)]
+    assert file.read_text() == compiled(plan("smoke", overrides=[SMALL[-1]]))
+    assert main(["pipeline", "compile", *SMALL, "--kubernetes", "--version", "1.2-abc"]) == 0
+    kinds = [each["kind"] for each in documents(capsys.readouterr().out)]
     assert kinds == ["Pipeline", "PipelineVersion"]
     (tmp_path / "file").write_text("")
-    assert main(["pipeline", "compile", "--preset", "smoke", "--out", str(tmp_path / "file" / "x")]) == 2
+    assert main(["pipeline", "compile", *SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
     assert "cannot write" in capsys.readouterr().err

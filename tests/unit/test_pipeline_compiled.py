@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytest.importorskip("kfp", reason="needs the extra orchestrate")
 
@@ -22,7 +21,7 @@ from arkloom_pipelines.compiling import compiled, manifests
 from arkloom_pipelines.parameters import PARAMETERS, declared
 from arkloom_pipelines.placement import PATIENCE
 from arkloom_pipelines.plan import Plan, plan, presets
-from compiled_pipelines import CompiledPipeline, CompiledTask, parameter_of
+from compiled_pipelines import CompiledPipeline, CompiledTask, documents, parameter_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pipelines"
 STEPS = ("preflight", "enforce", "notify")  # no nodes of the chain
@@ -85,7 +84,7 @@ def test_golden(preset: str) -> None:
     if os.environ.get("ARKLOOM_UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    golden, now = (list(yaml.safe_load_all(each)) for each in (file.read_text(), text))
+    golden, now = (documents(each) for each in (file.read_text(), text))
     for document in (*golden, *now):
         document.pop("sdkVersion", None)
     assert now == golden
@@ -253,13 +252,13 @@ def test_no_secret_and_no_place_of_this_machine_is_compiled_in() -> None:
 
 def test_kubernetes_objects_hold_the_same_pipeline() -> None:
     text = manifests(plan("smoke"), version="0.1.0-abc1234", namespace="kubeflow")
-    pipeline, version = yaml.safe_load_all(text)
+    pipeline, version = documents(text)
     assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
     assert {each["apiVersion"] for each in (pipeline, version)} == {"pipelines.kubeflow.org/v2beta1"}
     assert {each["metadata"]["namespace"] for each in (pipeline, version)} == {"kubeflow"}
     assert version["metadata"]["name"] == "arkloom-distill-0.1.0-abc1234"
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "arkloom-distill"
-    both = list(yaml.safe_load_all(text_of("smoke")))
+    both = documents(text_of("smoke"))
     assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == both
 
 
