@@ -14,6 +14,7 @@ from arkloom.errors import BadInputError
 from arkloom_pipelines.parameters import PARAMETERS, declared
 from arkloom_pipelines.plan import assigned, config_text, plan, presets
 
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"
 
 
@@ -109,6 +110,22 @@ def test_every_preset_is_a_chain_with_parameters_that_exist(preset: str) -> None
     asked = plan(preset)
     assert distill(asked.config)
     assert {each.name for each in asked.parameters} <= {each.name for each in PARAMETERS}
+
+
+@pytest.mark.parametrize(
+    ("preset", "file"),
+    [("single-gpu", "components/gpu/config.yaml"), ("multi-gpu", "overlays/multi-node/config.yaml")],
+)
+def test_a_preset_for_gpus_computes_what_the_manifests_of_its_size_do(preset: str, file: str) -> None:
+    other = configs.load(file=MANIFESTS / file).model_dump(exclude={"store", "runtime"})
+    assert plan(preset).config.model_dump(exclude={"store", "runtime"}) == other
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_a_preset_asks_for_gpus_where_its_models_compute_on_some(preset: str) -> None:
+    asked = plan(preset)
+    on_gpus = asked.config.runtime.device == "cuda"
+    assert {defaults(asked)[f"{each}_gpus"] for each in ("serve", "train")} == {"1" if on_gpus else "0"}
 
 
 def test_parameters_are_few_and_each_is_explained() -> None:
