@@ -53,12 +53,8 @@ PARAMETERS = (
     Parameter("serve_image", str, image("serve"), "Image of steps in which models speak."),
     Parameter("train_image", str, image("train"), "Image of steps in which models learn."),
     Parameter("gpu_type", str, "nvidia.com/gpu", "Name of the GPU resource of the cluster's nodes."),
-    Parameter(
-        "serve_gpus", str, "0", "GPUs of a step whose models speak: 0, or 1 with runtime.device=cuda."
-    ),
-    Parameter(
-        "train_gpus", str, "0", "GPUs of a step whose models learn: 0, or 1 with runtime.device=cuda."
-    ),
+    Parameter("serve_gpus", str, "0", "GPUs of a step whose models speak: 0, or 1 with runtime.device=cuda."),
+    Parameter("train_gpus", str, "0", "GPUs of a step whose models learn: 0, or 1 with runtime.device=cuda."),
     Parameter("serve_cpu", str, "2", "Processors of a step in which models speak."),
     Parameter("serve_memory", str, "6Gi", "Memory of such a step, its shared memory included."),
     Parameter("train_cpu", str, "2", "Processors of a step in which models learn."),

@@ -55,7 +55,7 @@ class Room:
     shared_memory: str | None = None
 
 
-PATIENCE: Mapping[str, Patience] = {
+PATIENCE: dict[str, Patience] = {
     "preflight": Patience(retries=0, hours=1),
     "prepare": Patience(retries=2, hours=2, wait=10),
     "debate": Patience(retries=5, hours=48),
@@ -77,7 +77,6 @@ ROOM: Mapping[Environment, Room] = {
     "serve": Room(cache="200Gi", shared_memory="2Gi"),
     "train": Room(cache="200Gi", shared_memory="2Gi"),
 }
-
 
 WITH_MODELS = frozenset({"debate", "evaluate", "sft", "prm", "grpo"})
 """Stages whose models compute: they get the GPUs, and the nodes that have some."""

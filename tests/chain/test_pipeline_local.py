@@ -77,7 +77,7 @@ def test_a_refused_gate_fails_the_run_behind_its_report(ran: Any, tmp_path: Path
 def test_a_stage_that_fails_fails_the_run_and_the_run_is_closed(
     ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(placement.PATIENCE, "filter", Patience(retries=0, hours=1))  # type: ignore[arg-type]
+    monkeypatch.setitem(placement.PATIENCE, "filter", Patience(retries=0, hours=1))
     store = tmp_path / "store"
     store.mkdir()
     (store / "filter").write_text("in the way of a folder")

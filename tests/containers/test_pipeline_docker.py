@@ -190,7 +190,7 @@ def test_a_stage_that_fails_fails_the_run_and_the_end_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for stage, patience in placement.PATIENCE.items():
-        monkeypatch.setitem(placement.PATIENCE, stage, replace(patience, retries=0))  # type: ignore[arg-type]
+        monkeypatch.setitem(placement.PATIENCE, stage, replace(patience, retries=0))
     wrong = images | {"train_image": BASE}
     assert not run(kubeflow, asked, 3, store=s3[0], enforce=False, **wrong)
     failed = [each for each in kubeflow.started if each.code]
