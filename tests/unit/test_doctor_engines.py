@@ -144,6 +144,7 @@ def test_a_server_that_freezes_is_told_in_seconds(monkeypatch: pytest.MonkeyPatc
         (385, ("prompts.layout=shared",), "ok"),
         (704, ("prompts.layout=chat",), "warn"),  # two rounds of 64 + 4 * 64 tokens, and one answer
         (705, ("prompts.layout=chat",), "ok"),
+        (129, ("debate.peers=none",), "ok"),
         (None, (), "ok"),
     ],
 )

@@ -96,9 +96,10 @@ def _debated(config: RunConfig) -> int:
     shown = min(config.prompts.peer_token_cap, most)
     if rules.rounds == 1 or rules.protocol == "vote":
         return most
+    peers = 0 if rules.peers == "none" else rules.agents - 1
     if config.prompts.layout == "shared":
-        return rules.agents * shown + most
-    return (rules.rounds - 1) * (most + (rules.agents - 1) * shown) + most
+        return (1 + peers) * shown + most
+    return (rules.rounds - 1) * (most + peers * shown) + most
 
 
 async def _probe(wire: Wire, config: RunConfig, speaker: _Speaker) -> tuple[Probed, ...]:
