@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,7 +15,7 @@ from arkloom.engines.scripted import ScriptedEngine
 from arkloom.errors import ResumeError
 from arkloom.protocol import Budget, hold
 from arkloom.protocol.gate import Gate
-from arkloom.records import Debate
+from arkloom.records import Debate, Problem
 from debates import by_seed, held, problems, small
 
 
@@ -119,8 +120,8 @@ def test_after_its_hours_no_debate_begins_and_those_under_way_are_dropped() -> N
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_the_gate_lets_in_by_arrival_and_at_the_end_by_rank(last: bool) -> None:
-    order: list[tuple[int, int]] = []
+def test_the_gate_lets_in_by_age_and_at_the_end_the_longest(last: bool) -> None:
+    order: list[tuple[int, int, int]] = []
 
     async def visit(gate: Gate, *rank: int) -> None:
         await gate.enter(*rank)
@@ -130,34 +131,77 @@ def test_the_gate_lets_in_by_arrival_and_at_the_end_by_rank(last: bool) -> None:
 
     async def all_of() -> None:
         gate = Gate(1)
-        ranks = [(0, 0), (2, 5), (1, 3), (1, 9), (2, 8), (0, 1)]
+        ranks = [(0, 0, 0), (5, 0, 0), (4, 2, 5), (1, 1, 3), (3, 1, 9), (2, 2, 8), (2, 2, 7)]
         visits = [asyncio.create_task(visit(gate, *rank)) for rank in ranks]
         await asyncio.sleep(0)
-        visits[2].cancel()
+        visits[3].cancel()
         if last:
             gate.last_came()
         await asyncio.gather(*visits, return_exceptions=True)
 
     asyncio.run(all_of())
-    assert order == (
-        [(0, 0), (0, 1), (1, 9), (2, 8), (2, 5)] if last else [(0, 0), (2, 5), (1, 9), (2, 8), (0, 1)]
-    )
+    by_age = [(2, 2, 8), (2, 2, 7), (3, 1, 9), (4, 2, 5), (5, 0, 0)]
+    by_length = [(5, 0, 0), (3, 1, 9), (2, 2, 8), (2, 2, 7), (4, 2, 5)]
+    assert order == [(0, 0, 0), *(by_length if last else by_age)]
+
+
+class Stepping(ScriptedEngine):
+    """Takes some steps of the event loop for a turn, no time, and knows which debates are under way."""
+
+    def __init__(self, slots: int, some: list[Problem], agents: int, rounds: int) -> None:
+        super().__init__(by_seed(), slots=slots)
+        self._of = {
+            derive_seed(0, problem.id, agent, k): problem.id
+            for problem in some
+            for agent in range(agents)
+            for k in range(rounds)
+        }
+        self._left = Counter(self._of.values())
+        self._begun: set[str] = set()
+        self.under_way: list[int] = []
+
+    async def generate(self, request: Request) -> Completion:
+        debate = self._of[request.seed]
+        self._begun.add(debate)
+        self.under_way.append(len(self._begun))
+        for _ in range(1 + request.seed % 50):
+            await asyncio.sleep(0)
+        self._left[debate] -= 1
+        if not self._left[debate]:
+            self._begun.remove(debate)
+        return await super().generate(request)
+
+
+@pytest.mark.parametrize(("slots", "agents"), [(16, 5), (32, 5), (32, 2)])
+def test_few_debates_are_under_way_while_problems_keep_coming(slots: int, agents: int) -> None:
+    some = problems(300)
+    engine = Stepping(slots, some, agents, rounds=3)
+    known: list[int] = []
+
+    def stream() -> Iterator[Problem]:
+        yield from some
+        known.append(len(engine.under_way))
+
+    hold(stream(), small(agents), engine, lambda *_: None)  # type: ignore[arg-type]
+    most = max(engine.under_way[: known[0]])
+    assert known[0] > 300 * agents, "they come for most of the time"
+    assert most <= slots
 
 
 def test_no_place_is_lost_where_visitors_leave_the_moment_they_are_let_in() -> None:
     async def visit(gate: Gate) -> None:
-        await gate.enter(0, 0)
+        await gate.enter(0, 0, 0)
         gate.leave()
 
     async def all_of() -> None:
         gate = Gate(1)
-        await gate.enter(0, 0)
+        await gate.enter(0, 0, 0)
         first, second = (asyncio.create_task(visit(gate)) for _ in range(2))
         await asyncio.sleep(0)
         gate.leave()
         first.cancel()
         await asyncio.wait_for(second, 30)
-        await asyncio.wait_for(gate.enter(0, 0), 30)
+        await asyncio.wait_for(gate.enter(0, 0, 0), 30)
         assert first.cancelled()
 
     asyncio.run(all_of())

@@ -75,6 +75,19 @@ def test_greedy_and_seeded_answers_reproduce_whatever_their_company(vllm_server:
             assert texts(spoken(opened(vllm_server.url), other)[0]) != texts(first)
 
 
+def crowd(count: int = 64) -> list[Request]:
+    """Seeded requests whose prompts together are many times what vLLM reads in a step."""
+    long = "What is 2+3*4? " * 40
+    return [
+        Request((Message(role="user", content=f"{n}: {long}"),), Sampling(temperature=0.7, max_tokens=4), n)
+        for n in range(count)
+    ]
+
+
+def test_a_crowd_of_long_seeded_prompts_is_answered(vllm_server: VllmServer) -> None:
+    assert len(spoken(opened(vllm_server.url, slots=64), crowd())[0]) == 64
+
+
 def test_counts_come_from_the_server_and_agree_with_the_models_own_tokenizer(vllm_server: VllmServer) -> None:
     engine = opened(vllm_server.url)
     long = Request((Message(role="user", content="What is 2+3*4? " * 20),), Sampling(max_tokens=4), seed=0)

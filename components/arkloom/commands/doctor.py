@@ -23,9 +23,10 @@ def add(commands: Commands, options: Options) -> None:
         "doctor",
         parents=[options.common, options.stored],
         help="is this machine ready? Each line: fine, or what to do",
-        description="Looks at Python, the torch build, cores, memory, disks, devices, models and the store "
-        "of a configuration (default: the laptop preset). Writes a probe of a few bytes under the store's "
-        "root and deletes it again. Exit code 1 where a run would not get through.",
+        description="Looks at Python, the torch build, cores, memory, disks, devices, models, endpoints and "
+        "the store of a configuration (default: the laptop preset). Writes a probe of a few bytes under the "
+        "store's root and deletes it again; asks every endpoint for one token. Exit code 1 where a run would "
+        "not get through.",
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(command=_doctor)

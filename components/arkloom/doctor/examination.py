@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arkloom.config import RunConfig
+from arkloom.doctor.engines import engines
 from arkloom.doctor.files import files
 from arkloom.doctor.findings import Finding
 from arkloom.doctor.limits import cores, memory
@@ -16,7 +17,8 @@ from arkloom.doctor.stores import stores
 def examine(config: RunConfig) -> Iterator[Finding]:
     """Look at everything that a run of ``config`` on this machine needs; slow answers come last.
 
-    A probe of a few bytes is written under the store's root and deleted again; nothing else is changed.
+    A probe of a few bytes is written under the store's root and deleted again; nothing else is changed. Every
+    endpoint is asked for one token.
     """
     yield python()
     yield from interpreters(config)
@@ -25,6 +27,7 @@ def examine(config: RunConfig) -> Iterator[Finding]:
     yield from disks(config)
     yield from files(config)
     yield from models(config)
+    yield from engines(config)
     yield from packages()
     build = torch_build()
     yield build.finding

@@ -62,7 +62,7 @@ def interpreters(config: RunConfig) -> Iterator[Finding]:
     """Those that ``runtime.python`` names: each must start and know Arkloom."""
     for stage, path in sorted(config.runtime.python.items()):
         name = f"runtime.python.{stage}"
-        code, out, error = _ask(path, _ARKLOOM)
+        code, out, error = ask(path, _ARKLOOM)
         if code == 0:
             arkloom, version = out.split()
             yield Finding(name, "ok", f"{path}: Python {version}, arkloom {arkloom}")
@@ -90,7 +90,7 @@ def packages() -> Iterator[Finding]:
 
 def torch_build() -> TorchBuild:
     """Load torch in a process of its own and multiply two matrices."""
-    code, out, error = _ask(sys.executable, _TORCH)
+    code, out, error = ask(sys.executable, _TORCH)
     if code != 0:
         mend = "Install a build for this machine (make setup takes the CPU build)"
         return TorchBuild(Finding("torch", "fail", error, mend))
@@ -155,7 +155,8 @@ def disk(name: str, path: Path) -> Finding:
     return Finding(name, "ok", told)
 
 
-def _ask(interpreter: str, program: str) -> tuple[int, str, str]:
+def ask(interpreter: str, program: str) -> tuple[int, str, str]:
+    """Run a program with an interpreter: exit code, output, and the last line of what went wrong."""
     code, out, error = _run([interpreter, "-c", program])
     if code < 0:
         error = f"died by signal {-code}"

@@ -10,12 +10,13 @@ from typing import Any
 from arkloom.amounts import size
 from arkloom.config import ModelConfig, RunConfig
 from arkloom.doctor.findings import Finding, refused
-from arkloom.engines.models import TINY, TINY_MEND, model_folder, tiny_out_of_its_depth
+from arkloom.engines.models import TINY, TINY_MEND, is_here, model_folder, tiny_out_of_its_depth
 from arkloom.errors import ArkloomError, BadInputError
 
 _HEADER = 8  # bytes that tell the length of a safetensors file's header
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 _FETCH = "Fetch the model again"
+_TRAINED = ("student", "prm")  # whose weights must be here
 
 
 def models(config: RunConfig) -> Iterator[Finding]:
@@ -26,6 +27,11 @@ def models(config: RunConfig) -> Iterator[Finding]:
     if config.prm.init is not None:
         named["prm"] = config.prm.init
     for role, model in named.items():
+        if config.engine == "openai" and role not in _TRAINED and model.revision and not is_here(model.name):
+            yield Finding(
+                f"model ({role})", "ok", f"{model.name} at {model.revision}: with its endpoints alone"
+            )
+            continue
         try:
             yield _model(f"model ({role})", model, natural=config.prompts.profile == "natural")
         except ArkloomError as error:

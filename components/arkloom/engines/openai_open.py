@@ -33,7 +33,7 @@ def load(config: RunConfig, model: ModelConfig) -> OpenAIEngine:
         ArkloomError: No endpoint answers.
     """
     runtime = config.runtime
-    urls = _urls(runtime.endpoints, model.name)
+    urls = endpoint_urls(runtime.endpoints, model.name)
     endpoints = [Endpoint(url=url, model="", most=runtime.slots) for url in urls]
     contexts = at_once(lambda wire: _meet(wire, endpoints, model, runtime.patience))
     known = next(endpoint.model for endpoint in endpoints if endpoint.model)
@@ -53,7 +53,12 @@ def load(config: RunConfig, model: ModelConfig) -> OpenAIEngine:
     )
 
 
-def _urls(endpoints: Sequence[str] | Mapping[str, Sequence[str]], name: str) -> list[str]:
+def endpoint_urls(endpoints: Sequence[str] | Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """The urls that ``runtime.endpoints`` names for a model, each once, up to and with ``/v1``.
+
+    Raises:
+        BadInputError: There are none, or one is no url of an endpoint.
+    """
     where = "config runtime.endpoints"
     if isinstance(endpoints, Mapping):
         if name not in endpoints:
@@ -75,7 +80,7 @@ async def _meet(wire: Wire, endpoints: Sequence[Endpoint], model: ModelConfig, p
     """Ask every endpoint what it serves until one answers; their context lengths, where they tell."""
     until = time.monotonic() + patience
     while True:
-        found = await asyncio.gather(*(_ask(wire, endpoint, model) for endpoint in endpoints))
+        found = await asyncio.gather(*(ask(wire, endpoint, model) for endpoint in endpoints))
         if any(endpoint.alive for endpoint in endpoints):
             return [context for context in found if context is not None]
         if time.monotonic() > until:
@@ -83,14 +88,21 @@ async def _meet(wire: Wire, endpoints: Sequence[Endpoint], model: ModelConfig, p
         await asyncio.sleep(_ASK_EVERY_S)
 
 
-async def _ask(wire: Wire, endpoint: Endpoint, model: ModelConfig) -> int | None:
+async def ask(wire: Wire, endpoint: Endpoint, model: ModelConfig) -> int | None:
+    """Learn what an endpoint serves; one that does not answer is not alive afterwards, and says why.
+
+    Returns:
+        Its context length in tokens, where it tells.
+
+    Raises:
+        BadInputError: It serves another model, denies the key, or is no OpenAI server.
+    """
     try:
         served = await wire.models(endpoint.url)
     except UnservedError as fault:
         endpoint.alive, endpoint.reason = False, fault.told
         if fault.kind in {"denied", "refused", "absent"}:
-            mend = f"Set {KEY}, or {KEY}_FILE" if fault.kind == "denied" else "Is it an OpenAI server?"
-            raise BadInputError(fault.told, where=endpoint.url, mend=mend) from fault
+            raise BadInputError(fault.told, where=endpoint.url, mend=mend_of(fault)) from fault
         return None
     card = _card(served, model)
     if card is None:
@@ -107,6 +119,11 @@ async def _ask(wire: Wire, endpoint: Endpoint, model: ModelConfig) -> int | None
     )  # an adapter's card tells less
     length = card.get("max_model_len") or base.get("max_model_len")
     return int(length) if isinstance(length, int) and length > 0 else None
+
+
+def mend_of(fault: UnservedError) -> str:
+    """What to do where an endpoint will not serve."""
+    return f"Set {KEY}, or {KEY}_FILE" if fault.kind == "denied" else "Is it an OpenAI server?"
 
 
 def _card(served: Sequence[Mapping[str, Any]], model: ModelConfig) -> Mapping[str, Any] | None:
@@ -128,7 +145,7 @@ def _tokens(folder: Path | None, endpoints: Sequence[Endpoint]) -> Tokens:
         except (ImportError, ValueError, OSError, KeyError):
             pass  # the server knows its own tokenizer
 
-    def ask(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def post(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         fault: UnservedError | None = None
         for endpoint in sorted(endpoints, key=lambda one: not one.alive):
             try:
@@ -138,7 +155,7 @@ def _tokens(folder: Path | None, endpoints: Sequence[Endpoint]) -> Tokens:
         raise ArkloomError(fault.told if fault else "", where=path) from fault
 
     try:
-        return ServerTokens(ask, next(endpoint.model for endpoint in endpoints if endpoint.alive))
+        return ServerTokens(post, next(endpoint.model for endpoint in endpoints if endpoint.alive))
     except (ArkloomError, KeyError, TypeError, ValueError):
         return ByteTokens()
 

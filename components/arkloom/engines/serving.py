@@ -70,7 +70,7 @@ class Serving:
         if self.context is not None:
             command += ["--max-model-len", str(self.context)]
         if self.device == "cpu":
-            command += ["--enforce-eager", "--block-size", str(CPU_BLOCK)]
+            command += ["--enforce-eager", "--block-size", str(CPU_BLOCK), "--no-enable-chunked-prefill"]
         if self.adapters:
             rank = max(adapter_rank(Path(folder).expanduser()) for folder in self.adapters)
             command += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(len(self.adapters))]

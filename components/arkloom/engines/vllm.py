@@ -56,7 +56,9 @@ def load(config: RunConfig, model: ModelConfig | Path) -> VllmEngine:
         "use_tqdm_on_load": False,
     }
     if runtime.device == "cpu":
-        settings |= {"block_size": CPU_BLOCK, "enforce_eager": True}
+        # A seeded request whose prompt is read in two steps kills vLLM 0.32 on processors: it takes back the
+        # draw of the first, which their generators cannot. So every prompt is read whole.
+        settings |= {"block_size": CPU_BLOCK, "enforce_eager": True, "enable_chunked_prefill": False}
     spoken = [given, config.models.teacher, *config.models.agents]
     adapters = sorted({one.adapter for one in spoken if one.name == given.name and one.adapter is not None})
     if adapters:

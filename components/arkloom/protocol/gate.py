@@ -1,10 +1,13 @@
 """Places in an engine, and who is let in next.
 
-While problems keep coming the order does not matter to how full the engine is, and the first come is served
-first. When the last problem has come, the engine runs empty while the longest debate ends alone: from then on
-debates that are behind go first and, of these, those whose answers have been the longest. Recorded debates
-replayed on 32 and 128 places reach 0.98 and 0.80 of the bound without this, 0.99 with it
-(``benchmarks/debate_replay.py``).
+While problems keep coming, the debate that began first goes first. To how full the engine is, the order does
+not matter; to its prefix cache it does: a chat is found again where its debate's next round comes soon. So no
+debate begins while one that has begun waits, and hardly more are under way than places can hold turns of.
+
+When the last problem has come, the engine runs empty while the longest debate ends alone: from then on every
+debate's first answers come first, since they tell how long it will be, and then the debates with the longest
+answers, each to its end. Recorded debates replayed on 128 places reach 0.76 of the bound without this and
+0.98 with it (``benchmarks/debate_replay.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import asyncio
 import heapq
 from itertools import count
 
-_Rank = tuple[int, int]
+_Rank = tuple[int, ...]
 
 
 class Gate:
@@ -29,18 +32,19 @@ class Gate:
         self._numbers = count()
         self._last = False
 
-    async def enter(self, round_: int, longest: int) -> None:
+    async def enter(self, debate: int, round_: int, longest: int) -> None:
         """Wait for a place.
 
         Args:
+            debate: Number of the turn's debate; those that began earlier have lower ones.
             round_: Of the turn.
             longest: Tokens of the longest answer of its debate so far.
         """
         if self._free:
             self._free -= 1
             return
-        rank, place = (round_, -longest), asyncio.get_running_loop().create_future()
-        entry = (rank if self._last else (0, 0), next(self._numbers), rank, place)
+        last, place = (min(round_, 1), -longest, debate), asyncio.get_running_loop().create_future()
+        entry = (last if self._last else (debate,), next(self._numbers), last, place)
         heapq.heappush(self._waiting, entry)
         try:
             await place

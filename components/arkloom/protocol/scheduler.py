@@ -1,7 +1,8 @@
 """Holds all debates at once, with no barrier between their rounds.
 
 A debate's next round is asked for as soon as its last turn ends; at most ``engine.slots`` requests are in the
-engine, the others wait at its gate. Problems are read as debates end, so memory does not grow with them.
+engine, the others wait at its gate, where debates that began earlier go first: those under way are few, and
+the engine still knows their prompts. Problems are read as debates end, so memory does not grow with them.
 A turn that takes too long is asked once more, then its debate fails: no turn can hold up the others.
 """
 
@@ -15,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 
 from arkloom.engines.protocol import Completion, Engine, Request
 from arkloom.errors import ArkloomError, BadInputError
@@ -112,6 +113,7 @@ class _Floor:
         self._gates = {name: Gate(engine.slots) for name, engine in engines.items()}
         self._slots = sum(engine.slots for engine in engines.values())
         self._last = False  # whether all problems are known
+        self._numbers = count()
         self._open: set[asyncio.Task[None]] = set()
         self._ending = asyncio.Event()  # a debate ended
         self._closing = False
@@ -175,7 +177,8 @@ class _Floor:
 
     async def _debate(self, ring: tuple[Problem, ...]) -> None:
         started, clock = time.time(), time.monotonic()
-        talks = [Talk(problem, problem.id) for problem in ring]
+        number = next(self._numbers)
+        talks = [Talk(problem, problem.id, number) for problem in ring]
         society = self._society
         if society.protocol == "vote" and society.budgets is not None:
             await self._draw(talks[0], society.budgets.get(talks[0].id, 0))
@@ -247,7 +250,7 @@ class _Floor:
         gate = self._gates[_voice(agent)]
         meter.wait()
         try:
-            await gate.enter(len(talk.turns), talk.longest)
+            await gate.enter(talk.number, len(talk.turns), talk.longest)
         except BaseException:
             meter.wait(-1)
             raise

@@ -22,6 +22,7 @@ class Talk:
 
     problem: Problem
     id: str
+    number: int = 0  # place in the order in which debates began
     turns: list[tuple[Turn, ...]] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     timings: list[TurnTiming] = field(default_factory=list)
