@@ -28,7 +28,8 @@ from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError, BadInputEr
 from arkloom.store import Manifest, Store
 
 _POLL = 0.1  # seconds between two looks at the processes
-_OURS, _WAITS = "arkloom: ", "arkloom: s3: "  # how a stage's log tells of requests that are repeated
+# How a stage's log tells of requests that are repeated, and of endpoints that go and come back.
+_OURS, _WAITS = "arkloom: ", ("arkloom: s3: ", "arkloom: http://", "arkloom: https://")
 _GRACE = 60.0  # seconds that a stage has to commit its work after SIGTERM
 
 
