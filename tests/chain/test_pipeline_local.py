@@ -20,6 +20,10 @@ from arkloom_pipelines.distill import distill_pipeline
 from arkloom_pipelines.placement import Patience
 from arkloom_pipelines.plan import Plan, plan
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Task .* have no effect:UserWarning"),
+    pytest.mark.timeout(900),
+]
 CHECKS = ("not_container_component", "not_containerized_python_component", "image")
 SMALL = [
     "evaluate.arms=[base, debate]",
@@ -29,6 +33,7 @@ SMALL = [
     "problems.ood=0",
     "gate.margin=1",
     "runtime.metrics_port=0",
+    "runtime.threads=1",
 ]
 
 

@@ -31,6 +31,10 @@ from arkloom_pipelines.distill import distill_pipeline
 from arkloom_pipelines.plan import Plan, plan
 
 __all__ = ["s3"]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Task .* have no effect:UserWarning"),
+    pytest.mark.timeout(1200),
+]
 REGISTRY = os.environ.get("ARKLOOM_TEST_IMAGES", "ghcr.io/arkloom")
 BASE = "localhost/base:bookworm"  # holds Python and nothing of ours
 RUN = "kubeflow-run-{}"
