@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import signal
 import threading
 import time
@@ -263,13 +264,29 @@ def test_a_pod_that_is_killed_is_replaced(
 ) -> None:
     def act(pod: Pod) -> int:
         if pod.node == "debate" and pod.attempt == 1:
+            pod.say(
+                json.dumps(
+                    {"event": "progress", "task": "t", "done": 0, "total": 9, "note": "", "node": "debate"}
+                )
+            )
+            seen = len(made_by.cluster.asked) + 20
+            while len(made_by.cluster.asked) < seen:  # the runner has read it
+                time.sleep(0.01)
             made_by.cluster.kill("debate")
             return 137
+        if pod.node == "debate":
+            pod.say(
+                json.dumps(
+                    {"event": "progress", "task": "t", "done": 5, "total": 9, "note": "", "node": "debate"}
+                )
+            )
         return work(pod)
 
     made_by = bench(act)
     assert set(made_by.walk()) == set(ONCE)
     assert made_by.tries() == ONCE
+    told = capsys.readouterr().err
+    assert re.search(r"\] debate: done in \d+ s, went on at 5/9", told)
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["policy", "old server"])

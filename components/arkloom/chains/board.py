@@ -117,6 +117,8 @@ class Board:
             line = self._lines.get(event.get("node", ""))
             if line is not None and event.get("event") == "found":
                 line.found = True
+            if line is not None and event.get("event") == "replaced":
+                line.tasks.clear()  # another process: what it begins with done is what it went on from
             if line is not None and event.get("event") == "progress":
                 line.tell(event)
         if self._live:

@@ -8,6 +8,7 @@ from pathlib import Path
 from arkloom.chains.runner import store_waits
 from arkloom.cluster.api import ApiError, Cluster, Object, UnreachableError
 from arkloom.cluster.jobs import CONTAINER
+from arkloom.telemetry import Events
 
 
 class Tail:
@@ -19,10 +20,11 @@ class Tail:
         cluster: Where the pods are.
         log: File for the lines that are no events, as on one machine.
         events: The run's event log, shared by its nodes.
+        told: Writes the node's events there.
     """
 
-    def __init__(self, cluster: Cluster, log: Path, events: Path) -> None:
-        self._cluster, self._log, self._events = cluster, log, events
+    def __init__(self, cluster: Cluster, log: Path, events: Path, told: Events) -> None:
+        self._cluster, self._log, self._events, self._told = cluster, log, events, told
         self._pod, self._since = "", ""
         self._news: str | None = None
         self.last = ""
@@ -33,6 +35,8 @@ class Tail:
         """Copy what the pod has said since the last call."""
         name = str(pod["metadata"]["name"])
         if name != self._pod:
+            if self._pod:
+                self._told.emit("replaced", pod=name)
             self._pod, self._since = name, ""
         try:
             lines = [

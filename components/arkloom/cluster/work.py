@@ -81,7 +81,9 @@ class JobWork:
         self._body, self._site = body, site
         self._begun: int | None = None  # the runner's looks when the Job was there
         self._found: Manifest | None = None  # what an earlier launcher's Job made
-        self._tail = Tail(site.cluster, site.folder / "logs" / f"{node.name}.log", site.events)
+        self._events = Events(site.events, run=site.run, node=node.name)
+        log = site.folder / "logs" / f"{node.name}.log"
+        self._tail = Tail(site.cluster, log, site.events, self._events)
         self._refused: float | None = None
         self._since: float | None = None
         self._warned, self._warning = 0.0, ""
@@ -129,8 +131,7 @@ class JobWork:
             self._site.cluster.create_job(self._body)
         elif not deleted(found) and complete(found) and (manifest := self._published()) is not None:
             self._found = manifest
-            told = Events(self._site.events, run=self._site.run, node=self.node.name)
-            told.emit("found", stage=manifest.stage, key=manifest.key)
+            self._events.emit("found", stage=manifest.stage, key=manifest.key)
             return False
         elif deleted(found) or complete(found) or failed(found) is not None:
             if not deleted(found):  # failed, or its artifact is gone: the work is to be done again
