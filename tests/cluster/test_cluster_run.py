@@ -91,7 +91,20 @@ def kill_container(kube: Kube, pod: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(installed: Kube, images: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def reference(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+    """The same work on a folder of this machine, beside the cluster's: its store, and the process."""
+    folder = tmp_path_factory.mktemp("reference")
+    settings = WORK | {"store.root": str(folder / "store"), "runtime.threads": "2"}
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    out = ["--out", str(folder / LAUNCHER)]  # a run is called after it
+    command = [sys.executable, "-m", "arkloom", "run", "--preset", "smoke", "--quiet", *out, *given]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        yield folder / "store", process
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def finished(installed: Kube, reference: object, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One run: its debate is evicted, its training killed, its launcher killed, and it ends all the same."""
     kube, start, killed = installed, time.monotonic(), dict[str, str]()
     program = os.environ.get("ARKLOOM_TEST_PROMETHEUS", "")
@@ -199,24 +212,12 @@ def test_pods_were_restricted(finished: Finished) -> None:
 
 
 def test_the_records_are_those_of_a_run_on_a_folder(
-    finished: Finished, store: StoreConfig, tmp_path: Path
+    finished: Finished, store: StoreConfig, reference: tuple[Path, Any]
 ) -> None:
-    given = [part for name, value in WORK.items() for part in ("--set", f"{name}={value}")]
-    given += ["--set", f"store.root={tmp_path / 'store'}", "--set", "runtime.threads=2"]
-    command = [
-        sys.executable,
-        "-m",
-        "arkloom",
-        "run",
-        "--preset",
-        "smoke",
-        "--out",
-        str(tmp_path / "first"),
-        *given,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-    assert done.returncode == 0, done.stderr
-    expected, made = records(str(tmp_path / "store")), records(store)
+    folder, process = reference
+    _, told = process.communicate(timeout=900)
+    assert process.returncode == 0, told
+    expected, made = records(str(folder)), records(store)
     assert set(made) == set(expected)
     assert [node for node in expected if made[node] != expected[node]] == []
 
