@@ -15,6 +15,8 @@ from openai_server import answered, servers
 from arkloom.config import ModelConfig, RunConfig, load
 from arkloom.engines import open_engine
 from arkloom.engines.digests import model_digest
+from arkloom.engines.endpoints import Endpoint
+from arkloom.engines.openai_open import asker
 from arkloom.errors import ArkloomError, BadInputError
 from arkloom.records import Message
 
@@ -65,6 +67,19 @@ def test_a_rotated_key_is_read_by_every_turn_and_by_the_watch(
             await server.start(server.port)
             assert (await turn).text == "said: hello"
             await engine.close()
+
+    run(test())
+
+
+def test_a_frozen_endpoint_holds_up_one_question_after_tokens_and_no_more() -> None:
+    async def test() -> None:
+        async with servers(2, counts=True) as [frozen, living]:
+            frozen.frozen = True
+            ask = asker([Endpoint(url=one.url, model="tiny", most=1) for one in (frozen, living)])
+            for _ in range(2):
+                assert await asyncio.to_thread(ask, "/tokenize", {"prompt": "abc"}) == {"count": 3}
+            frozen.frozen = False
+            assert (frozen.hits["tokenize"], living.hits["tokenize"]) == (1, 2)
 
     run(test())
 

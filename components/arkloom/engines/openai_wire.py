@@ -87,6 +87,11 @@ class Wire:
         """Post JSON; the answer is a JSON object."""
         return _object(await self._send("POST", url, json.dumps(body).encode()))
 
+    async def ask(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Post what a server answers at once; one that is frozen counts as lost."""
+        async with _short():
+            return await self.post(url, body)
+
     async def models(self, url: str) -> list[dict[str, Any]]:
         """What the server at ``url`` serves."""
         async with _short():
