@@ -35,7 +35,8 @@ _MOST_WEIGHT = 24
 _ASK_EVERY_S = 2.0
 _MISSED = 3  # questions after its queue that were not answered, before a server counts as gone
 _CHARACTERS_A_TOKEN = 4
-_REASONS = {"lost": "disconnect", "busy": "429", "failed": "5xx", "late": "timeout"}  # as metrics name them
+# As metrics name them.
+_REASONS = {"lost": "disconnect", "busy": "429", "failed": "5xx", "late": "timeout", "absent": "404"}
 
 
 class OpenAIEngine:
