@@ -25,6 +25,7 @@ class Server:
         running: Completions under way; ``most`` is the largest number of them so far.
         queue: What ``/metrics`` says of requests running and waiting.
         frozen: Takes requests and never answers.
+        counts: Has ``/tokenize``: a token a character of a prompt.
     """
 
     behave: Behaviour | None = None
@@ -41,6 +42,7 @@ class Server:
     port: int = 0
     frozen: bool = False
     metrics: bool = True
+    counts: bool = False
     _runner: web.AppRunner | None = None
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -53,6 +55,8 @@ class Server:
         application.router.add_get("/v1/models", self._models)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_post("/v1/chat/completions", self._complete)
+        if self.counts:
+            application.router.add_post("/tokenize", self._tokenize)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0, keepalive_timeout=5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
@@ -95,6 +99,11 @@ class Server:
         lines += [f'vllm:num_requests_waiting{{engine="0"}} {self.queue[1]}.0']
         lines += ['vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 1000.0']
         return web.Response(text="\n".join(lines))
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        self.hits["tokenize"] += 1
+        await self._thaw()
+        return web.json_response({"count": len((await request.json())["prompt"])})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()

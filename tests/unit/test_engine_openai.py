@@ -226,7 +226,8 @@ def test_one_engine_serves_one_event_loop_after_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "tries"), [(400, BadInputError, 1), (422, BadInputError, 1), (500, ArkloomError, 9)]
+    ("code", "error", "tries"),
+    [(400, BadInputError, 1), (422, BadInputError, 1), (404, ArkloomError, 9), (500, ArkloomError, 9)],
 )
 def test_what_does_not_pass_is_told_in_one_line(code: int, error: type[ArkloomError], tries: int) -> None:
     async def test() -> None:

@@ -15,6 +15,8 @@ from openai_server import answered, servers
 from arkloom.config import ModelConfig, RunConfig, load
 from arkloom.engines import open_engine
 from arkloom.engines.digests import model_digest
+from arkloom.engines.endpoints import Endpoint
+from arkloom.engines.openai_open import asker
 from arkloom.errors import ArkloomError, BadInputError
 from arkloom.records import Message
 
@@ -42,6 +44,44 @@ def test_the_key_comes_from_the_environment_and_stands_nowhere_else(
 
     run(test())
     assert "s3cret" not in "".join(capfd.readouterr())
+
+
+def test_a_rotated_key_is_read_by_every_turn_and_by_the_watch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("old")
+    monkeypatch.setenv("ARKLOOM_OPENAI_API_KEY_FILE", str(file))
+
+    async def test() -> None:
+        async with servers(key="old") as [server]:
+            engine = await opened(server)
+            server.key = "new"
+            file.write_text("new")
+            assert len(await asyncio.gather(*(engine.generate(asking(str(i))) for i in range(8)))) == 8
+            await server.stop()
+            turn = asyncio.create_task(engine.generate(asking()))
+            await until(lambda: not engine.endpoints[0].alive)
+            server.key = "newest"  # and nobody has asked for anything with it when the server is back
+            file.write_text("newest")
+            await server.start(server.port)
+            assert (await turn).text == "said: hello"
+            await engine.close()
+
+    run(test())
+
+
+def test_a_frozen_endpoint_holds_up_one_question_after_tokens_and_no_more() -> None:
+    async def test() -> None:
+        async with servers(2, counts=True) as [frozen, living]:
+            frozen.frozen = True
+            ask = asker([Endpoint(url=one.url, model="tiny", most=1) for one in (frozen, living)])
+            for _ in range(2):
+                assert await asyncio.to_thread(ask, "/tokenize", {"prompt": "abc"}) == {"count": 3}
+            frozen.frozen = False
+            assert (frozen.hits["tokenize"], living.hits["tokenize"]) == (1, 2)
+
+    run(test())
 
 
 def test_a_server_of_another_model_is_refused() -> None:

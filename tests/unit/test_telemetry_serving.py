@@ -155,6 +155,17 @@ def test_endpoints_are_named_without_credentials(url: str, name: str) -> None:
     assert endpoint_name(url) == name
 
 
+def test_engines_that_share_an_endpoint_count_their_requests_together() -> None:
+    one = EndpointMeter("http://shared:1/v1")
+    one.begin()
+    other = EndpointMeter("http://shared:1/v1")  # another adapter of the same server speaks later
+    other.begin()
+    assert reading(metrics.ENDPOINT_IN_FLIGHT, endpoint="shared:1") == 2
+    one.end(True)
+    other.end(True)
+    assert reading(metrics.ENDPOINT_IN_FLIGHT, endpoint="shared:1") == 0
+
+
 def test_turns_are_counted_in_and_out() -> None:
     meter = TurnMeter("debate")
     meter.wait(3)

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -224,6 +225,19 @@ def test_an_address_of_something_else_is_told() -> None:
         server.shutdown()
         server.server_close()
     assert (node.state, "not found" in node.note) == ("lost", True)
+
+
+def test_an_address_that_speaks_no_http_is_lost() -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, daemon=True).start()
+        (node,) = FromAddresses([f"127.0.0.1:{listener.getsockname()[1]}"]).look()
+    assert (node.state, "SSH" in node.note) == ("lost", True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from relays import Relay
 from speak import answers, asked
+from vllm_servers import VllmServer
 
 from arkloom.config import load
 from arkloom.engines import open_engine
@@ -27,7 +28,6 @@ from arkloom.engines.openai_tokens import FolderTokens
 from arkloom.engines.protocol import Completion, Request, Sampling
 from arkloom.errors import BadInputError
 from arkloom.records import Message
-from conftest import VllmServer
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 

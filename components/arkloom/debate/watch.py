@@ -62,10 +62,9 @@ class Seen:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls()  # only what is shown while work goes on hangs on it
 
-    def keep(self, path: Path) -> None:
-        """Write it down for a later process; a full disk is the log's to tell, not ours."""
-        with suppress(ArkloomError):
-            write_atomic(path, json.dumps({**vars(self), "figures": vars(self.figures)}))
+    def written(self) -> str:
+        """As ``read`` reads it."""
+        return json.dumps({**vars(self), "figures": vars(self.figures)})
 
 
 class Watch:
@@ -127,7 +126,9 @@ class Watch:
             if over or now - self._kept >= _KEEP_EVERY:
                 self._kept = now
                 with self._lock:
-                    self.seen.keep(self._path)
+                    text = self.seen.written()
+                with suppress(ArkloomError):  # a full disk is the log's to tell; a slow one holds nobody up
+                    write_atomic(self._path, text)
 
     def _tell(self, now: float) -> tuple[str, float | None]:
         """Set the gauges; returns the note and the seconds left."""

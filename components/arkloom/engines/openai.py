@@ -30,12 +30,13 @@ from arkloom.telemetry.meters import EndpointMeter, count_retry
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0  # before jitter
 # What a try without an answer weighs, and the most for one request: a server may be killed many times under
 # it, but one that lives and fails will fail again.
-_WEIGHT = {"failed": 3, "late": 3, "lost": 1}
+_WEIGHT = {"failed": 3, "late": 3, "absent": 3, "lost": 1}
 _MOST_WEIGHT = 24
 _ASK_EVERY_S = 2.0
 _MISSED = 3  # questions after its queue that were not answered, before a server counts as gone
 _CHARACTERS_A_TOKEN = 4
-_REASONS = {"lost": "disconnect", "busy": "429", "failed": "5xx", "late": "timeout"}  # as metrics name them
+# As metrics name them.
+_REASONS = {"lost": "disconnect", "busy": "429", "failed": "5xx", "late": "timeout", "absent": "404"}
 
 
 class OpenAIEngine:
@@ -111,7 +112,7 @@ class OpenAIEngine:
                 return completion
             except UnservedError as fault:
                 line.blame(endpoint, fault, sent)
-                pause = tries.pause(fault, endpoint, line.wire)
+                pause = tries.pause(fault, endpoint)
                 self.retries[fault.kind] += 1
                 count_retry(_REASONS.get(fault.kind, fault.kind))
             finally:
@@ -184,7 +185,7 @@ class _Tries:
         self._patience, self._until = patience, 0.0
         self._weight = self._pauses = 0
 
-    def pause(self, fault: UnservedError, endpoint: Endpoint, wire: Wire) -> float:
+    def pause(self, fault: UnservedError, endpoint: Endpoint) -> float:
         """Seconds to wait.
 
         Raises:
@@ -195,8 +196,6 @@ class _Tries:
         if fault.kind == "refused":
             raise BadInputError(fault.told, where=where) from fault
         if fault.kind == "denied":
-            if wire.reread():
-                return 0.0
             raise ArkloomError(fault.told, where=where, mend=f"Set {KEY}, or {KEY}_FILE") from fault
         now = time.monotonic()
         self._until = self._until or now + self._patience

@@ -15,7 +15,7 @@ from arkloom.config import ModelConfig, RunConfig
 from arkloom.engines.endpoints import Endpoint, no_endpoint
 from arkloom.engines.models import is_here, model_folder
 from arkloom.engines.openai import OpenAIEngine
-from arkloom.engines.openai_tokens import ByteTokens, FolderTokens, ServerTokens, Tokens
+from arkloom.engines.openai_tokens import Ask, ByteTokens, FolderTokens, ServerTokens, Tokens
 from arkloom.engines.openai_wire import KEY, UnservedError, Wire, at_once, is_vllm
 from arkloom.errors import ArkloomError, BadInputError
 
@@ -145,19 +145,32 @@ def _tokens(folder: Path | None, endpoints: Sequence[Endpoint]) -> Tokens:
         except (ImportError, ValueError, OSError, KeyError):
             pass  # the server knows its own tokenizer
 
-    def post(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        fault: UnservedError | None = None
-        for endpoint in sorted(endpoints, key=lambda one: not one.alive):
-            try:
-                return at_once(partial(Wire.post, url=endpoint.root + path, body=body))
-            except UnservedError as one:
-                fault = fault or one
-        raise ArkloomError(fault.told if fault else "", where=path) from fault
-
     try:
-        return ServerTokens(post, next(endpoint.model for endpoint in endpoints if endpoint.alive))
+        return ServerTokens(asker(endpoints), next(one.model for one in endpoints if one.alive))
     except (ArkloomError, KeyError, TypeError, ValueError):
         return ByteTokens()
+
+
+def asker(endpoints: Sequence[Endpoint]) -> Ask:
+    """Posts to one endpoint or another; one that was lost is asked last from then on.
+
+    Every question holds its caller up: an endpoint that is frozen may do so once, not for every prompt.
+    """
+    order = tuple(sorted(endpoints, key=lambda one: not one.alive))
+
+    def post(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        nonlocal order
+        fault: UnservedError | None = None
+        for endpoint in order:
+            try:
+                return at_once(partial(Wire.ask, url=endpoint.root + path, body=body))
+            except UnservedError as one:
+                fault = fault or one
+                if one.kind == "lost":
+                    order = (*(other for other in order if other is not endpoint), endpoint)
+        raise ArkloomError(fault.told if fault else "", where=path) from fault
+
+    return post
 
 
 def _configured(folder: Path | None) -> int | None:

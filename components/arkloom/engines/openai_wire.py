@@ -1,7 +1,8 @@
 """Requests to servers that speak OpenAI's protocol, and what their failures mean.
 
 Sessions belong to one event loop. A connection that was kept and that the server has closed meanwhile is no
-failure of the server: its request is sent again at once, on a fresh one.
+failure of the server: its request is sent again at once, on a fresh one. So is a request whose key was
+rotated while it was under way, with the new key.
 """
 
 from __future__ import annotations
@@ -65,11 +66,6 @@ class Wire:
         for session in self._sessions:
             await session.close()
 
-    def reread(self) -> bool:
-        """Read the key again, which may have been rotated; whether it changed."""
-        old, self._key = self._key, secret(KEY)
-        return old != self._key
-
     async def complete(self, endpoint: Endpoint, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """One chat completion, as the server words it.
 
@@ -91,6 +87,11 @@ class Wire:
         """Post JSON; the answer is a JSON object."""
         return _object(await self._send("POST", url, json.dumps(body).encode()))
 
+    async def ask(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Post what a server answers at once; one that is frozen counts as lost."""
+        async with _short():
+            return await self.post(url, body)
+
     async def models(self, url: str) -> list[dict[str, Any]]:
         """What the server at ``url`` serves."""
         async with _short():
@@ -106,6 +107,17 @@ class Wire:
         return _total(text, _RUNNING), _total(text, _QUEUED)
 
     async def _send(self, method: str, url: str, payload: bytes | None = None) -> bytes:
+        key = self._key
+        try:
+            return await self._sent(method, url, payload)
+        except UnservedError as fault:
+            if fault.kind == "denied":
+                self._key = secret(KEY)  # it may have been rotated, and read by another request by now
+            if fault.kind != "denied" or self._key == key:
+                raise
+        return await self._sent(method, url, payload)
+
+    async def _sent(self, method: str, url: str, payload: bytes | None) -> bytes:
         headers = {"Content-Type": "application/json"} if payload is not None else {}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -143,8 +144,6 @@ def device() -> str:
 
 def shown(environment: Mapping[str, str], command: Sequence[str]) -> str:
     """Both as a line for a shell, for people to read."""
-    import shlex  # noqa: PLC0415 - for this alone
-
     return " ".join(
         [*(f"{name}={shlex.quote(value)}" for name, value in environment.items()), shlex.join(command)]
     )

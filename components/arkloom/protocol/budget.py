@@ -6,6 +6,8 @@ import time
 
 from arkloom.errors import ResumeError
 
+_MORE = "Run the same command with a larger --max-tokens-total to go on"
+
 
 class Budget:
     """Tokens and time for debates. What is begun is ended, so nothing that was paid for is thrown away.
@@ -23,6 +25,7 @@ class Budget:
 
     Attributes:
         exhausted: Why a debate was not begun, or was dropped; None: none was.
+        mend: What to do then.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Budget:
         self._seconds = 0.0
         self._timed = 0
         self.exhausted: str | None = None
+        self.mend = "Run the same command to go on"
 
     def allows(self, under_way: int) -> bool:
         """Whether one debate more, beside those under way, likely ends within the budget."""
@@ -50,7 +54,7 @@ class Budget:
                 each = 0  # a guess must not forbid the one debate that would tell
             begun = max(self._settled + each * under_way, self._spent)
             if begun + each > self._tokens or self._spent >= self._tokens:
-                self._refuse(f"the budget of {self._tokens:,.0f} tokens is spent", under_way)
+                self._refuse(f"the budget of {self._tokens:,.0f} tokens is spent", under_way, _MORE)
                 return False
         if self._end is not None:
             usual = self._seconds / self._timed if self._timed else 0.0
@@ -75,7 +79,7 @@ class Budget:
         if self.exhausted is not None:
             raise ResumeError(
                 f"{self.exhausted}; {held} of {total} debates are held",
-                mend="Run the same command to go on, for tokens with a larger --max-tokens-total",
+                mend=self.mend,
             )
 
     def spend(self, tokens: int) -> None:
@@ -89,6 +93,6 @@ class Budget:
         self._seconds += seconds
         self._timed += 1
 
-    def _refuse(self, why: str, under_way: int) -> None:
+    def _refuse(self, why: str, under_way: int, mend: str | None = None) -> None:
         if not under_way:  # else a debate that ends cheaply may yet make room
-            self.exhausted = why
+            self.exhausted, self.mend = why, mend or self.mend

@@ -70,7 +70,6 @@ class EndpointMeter:
         self._in_flight = metrics.ENDPOINT_IN_FLIGHT.labels(name)
         self._good = metrics.ENDPOINT_REQUESTS.labels(name, "ok")
         self._failed = metrics.ENDPOINT_REQUESTS.labels(name, "failed")
-        self._in_flight.set(0)
 
     def healthy(self, up: bool) -> None:
         """Whether the endpoint answers."""
@@ -87,7 +86,7 @@ class EndpointMeter:
 
 
 def count_retry(reason: str) -> None:
-    """A request is sent again; ``reason`` is one of a few words (429, 5xx, timeout, disconnect)."""
+    """A request is sent again; ``reason`` is one of a few words (429, 5xx, 404, timeout, disconnect)."""
     metrics.ENGINE_RETRIES.labels(reason).inc()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 import urllib.request
 from collections import deque
@@ -204,7 +205,7 @@ class FromAddresses:
         for url in self._urls:
             try:
                 self._ask(url)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 mine = [node for (where, _), node in self._nodes.items() if where == url]
                 for node in mine or [self._nodes.setdefault((url, ""), Node(urlsplit(url).netloc))]:
                     node.state, node.note = "lost", f"{urlsplit(url).netloc}: {_why(error)}"
