@@ -65,8 +65,8 @@ def launch(kube: Kube) -> None:
     kube.said("apply", "--validate=false", "--filename=-", given=yaml.safe_dump(job))
 
 
-def midway(kube: Kube, node: str, kill: Callable[[str], None]) -> str:
-    """Kill the pod of a node when part of its work is done; its name."""
+def midway(kube: Kube, node: str, least: int, kill: Callable[[str], None]) -> str:
+    """Kill the pod of a node when ``least`` of its work is done, but not all; its name."""
     running = "--field-selector=status.phase=Running"
     found = until(
         lambda: kube.get("pods", f"--selector=arkloom.dev/node={node}", running), 900, f"{node} runs"
@@ -76,7 +76,7 @@ def midway(kube: Kube, node: str, kill: Callable[[str], None]) -> str:
         assert log.stdout is not None
         for line in log.stdout:
             event = json.loads(line) if line.startswith("{") else {}
-            if event.get("event") == "progress" and 0 < event["done"] < event["total"]:
+            if event.get("event") == "progress" and least <= event["done"] < event["total"]:
                 kill(name)
                 log.kill()
                 return name
@@ -122,14 +122,14 @@ def finished(installed: Kube, reference: object, tmp_path_factory: pytest.TempPa
         kill_container(kube, launcher[0]["metadata"]["name"])
         killed["launcher"] = launcher[0]["metadata"]["name"]
 
-    def strike(node: str, how: Callable[[str], None]) -> None:
-        killed[node] = midway(kube, node, how)
+    def strike(node: str, least: int, how: Callable[[str], None]) -> None:
+        killed[node] = midway(kube, node, least, how)
 
     with Scraping(program, kube, tmp_path_factory.mktemp("prometheus")) as scraping:
         launch(kube)
         strikes = [
             threading.Thread(target=strike, args=pair, daemon=True)
-            for pair in (("debate", evict), ("sft-rsft", die))
+            for pair in (("debate", 1, evict), ("sft-rsft", 4, die))
         ]
         for thread in strikes:
             thread.start()
