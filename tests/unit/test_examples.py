@@ -61,7 +61,18 @@ def test_the_full_method_has_all_arms_and_their_controls() -> None:
         config.evaluate.arms
     )
     stages = {node.stage for node in distill(config)}
-    assert {"prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register"} == stages
+    assert {
+        "prepare",
+        "debate",
+        "filter",
+        "label",
+        "sft",
+        "prm",
+        "grpo",
+        "evaluate",
+        "gate",
+        "register",
+    } == stages
     teacher, student = config.models.teacher.name, config.models.student.name
     assert teacher != student
 
