@@ -62,7 +62,7 @@ class LocalKubeflow:
             shm_size="1g",
             tmpfs={"/tmp": "exec,mode=1777", "/var/cache/arkloom": "exec,mode=1777"},
         )
-        local.init(runner, str(self.root), raise_on_error=True, enable_caching=True)
+        local.init(runner, str(self.root), raise_on_error=True)
         try:
             pipeline(**arguments)
         except RuntimeError as error:

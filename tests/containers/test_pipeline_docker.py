@@ -1,7 +1,7 @@
 """The compiled pipeline in real containers and on a real S3 server, by kfp's local runner; no cluster.
 
 One run of the preset `smoke` to its report, then two on top of what it left: a gate that refuses and shall
-fail the run, and a stage that fails. Steps that Kubeflow knows already come out of its cache.
+fail the run, and a stage that fails. What the first made is found in the store, not made again.
 """
 
 from __future__ import annotations
@@ -171,9 +171,10 @@ def test_a_refusal_that_shall_fail_the_run_does_and_leaves_the_report(
     webhook: Told,
 ) -> None:
     assert not run(kubeflow, asked, 2, store=s3[0], enforce=True, **images)
-    assert [each.step for each in kubeflow.started] == ["preflight", "enforce", "notify"], (
-        "the rest is cached"
-    )
+    again, first = (store.pointers(RUN.format(number)) for number in (2, 1))
+    keys = [{node: made.get("key") for node, made in pointers.items()} for pointers in (again, first)]
+    assert keys[0] == keys[1], "found, not made again"
+    assert [each.step for each in kubeflow.started][-2:] == ["enforce", "notify"]
     assert kubeflow.of("enforce")[0].code == 3
     assert "refused: " in kubeflow.of("enforce")[0].log
     assert kubeflow.of("notify")[0].code == 0
