@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kube import BUCKET, NAMESPACE, REGISTRY, Kube, patched
+from kube import BUCKET, NAMESPACE, REGISTRY, Kube, patch
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
@@ -63,20 +63,20 @@ def images(kube: Kube) -> None:
 
 
 @pytest.fixture(scope="session")
-def overlay(s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The overlay cpu with what this cluster forces, rendered."""
-    return patched(tmp_path_factory.mktemp("overlay"), s3["ARKLOOM_S3_ENDPOINT"], REGISTRY)
+def overlay(s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the overlay cpu and what this cluster forces."""
+    return patch(tmp_path_factory.mktemp("overlay"), s3["ARKLOOM_S3_ENDPOINT"], REGISTRY)
 
 
 @pytest.fixture(scope="session")
-def installed(kube: Kube, s3: dict[str, str], overlay: str) -> Iterator[Kube]:
+def installed(kube: Kube, s3: dict[str, str], overlay: Path) -> Iterator[Kube]:
     """The overlay, accepted by the server, and the one Secret that a user brings."""
     kube.said("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
     kube.said("create", "namespace", NAMESPACE)
     keys = {"access-key": s3["ARKLOOM_S3_ACCESS_KEY"], "secret-key": s3["ARKLOOM_S3_SECRET_KEY"]}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "arkloom-s3"}, "stringData": keys}
     kube.said("apply", "--filename=-", given=json.dumps(secret))
-    kube.said("apply", "--filename=-", given=overlay)
+    kube.said("apply", f"--kustomize={overlay}")
     yield kube
     if not os.environ.get("ARKLOOM_TEST_KEEP"):
         kube.said("delete", "namespace", NAMESPACE, "--wait")

@@ -77,8 +77,8 @@ class Kube:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def patched(folder: Path, endpoint: str, registry: str) -> str:
-    """The overlay as the tests apply it, rendered."""
+def patch(folder: Path, endpoint: str, registry: str) -> Path:
+    """Write the overlay as the tests apply it into a folder; the folder."""
     names = ("launcher", "serve", "train")
     images = "\n".join(
         f"  - {{name: ghcr.io/arkloom/arkloom-{name}, newName: {registry}/arkloom-{name}}}" for name in names
@@ -86,7 +86,7 @@ def patched(folder: Path, endpoint: str, registry: str) -> str:
     overlay = os.path.relpath(OVERLAY, folder)
     text = PATCH.format(overlay=overlay, endpoint=endpoint, images=images)
     (folder / "kustomization.yaml").write_text(text)
-    return rendered(folder)
+    return folder
 
 
 def rendered(folder: Path) -> str:

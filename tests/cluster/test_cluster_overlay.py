@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from kube import NAMESPACE, OVERLAY, Kube, by_title, leaves, patched, rendered
+from kube import NAMESPACE, OVERLAY, Kube, by_title, leaves, patch, rendered
 
 ALLOWED = (
     r"PodTemplate/[^/]+/template/spec/hostNetwork",
@@ -20,7 +20,7 @@ ALLOWED = (
 
 def test_the_tests_own_patch_does_only_what_this_cluster_forces(tmp_path: Path) -> None:
     shipped = dict(leaves(by_title(rendered(OVERLAY))))
-    made = dict(leaves(by_title(patched(tmp_path, "http://127.0.0.1:1", "localhost"))))
+    made = dict(leaves(by_title(rendered(patch(tmp_path, "http://127.0.0.1:1", "localhost")))))
     changed = {path for path in shipped.keys() | made.keys() if shipped.get(path) != made.get(path)}
     assert changed, "nothing was patched"
     strange = [path for path in changed if not any(re.fullmatch(rule, path[1:]) for rule in ALLOWED)]

@@ -13,7 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from arkloom.chains.distill import distill
 from arkloom.chains.graph import RUN_DOCUMENT
+from arkloom.chains.shares import shared
+from arkloom.config import build
 from arkloom.errors import BadInputError
 from arkloom.evaluate.page import render
 from arkloom.protocol.log import read_debates
@@ -60,7 +63,17 @@ def rewrite(folder: Path, store: Store, run: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     if "config" in document:
         write_atomic(folder / "config.yaml", yaml.safe_dump(document["config"], sort_keys=False))
+        made = {node: made[node] for node in [*_order(document["config"]), *made] if node in made}
     return write_outcome(folder, store, made)
+
+
+def _order(config: Mapping[str, Any]) -> list[str]:
+    """Nodes in the order in which the run itself told them."""
+    try:
+        settings = build(config)
+        return [node.name for node in shared(distill(settings), settings)]
+    except BadInputError:  # of another version: its report can be written all the same
+        return []
 
 
 def verdict(report: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def _run(
     started = time.time()
     with Board([node.name for node in chain], at_work.events, quiet) as board:
         made = at_work.walk(chain, board)
-    report = write_outcome(folder, store, made)
+    report = write_outcome(folder, store, {node.name: made[node.name] for node in chain})
     about: dict[str, Any] = {"out": str(folder), "preset": preset, "started": started, "ended": time.time()}
     about["config"] = settings.model_dump(mode="json")  # what the report is written again with
     store.point(name, RUN_DOCUMENT, about | _headlines(report))
