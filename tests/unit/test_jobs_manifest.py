@@ -22,23 +22,24 @@ NODE = Node("debate-rft", "debate", {"problems": "prepare"}, ("debate.protocol=v
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_whatever_a_run_is_called_its_names_are_legal(run: str, node: str) -> None:
-    name = job_name("s3://b/p", run, node)
+    name = job_name("s3://b/p", run, Node(node, "debate"))
     assert DNS.fullmatch(name)
     assert len(name) <= 57, "a pod adds six characters"
     assert VALUE.fullmatch(run_label(run))
-    assert (name, run_label(run)) == (job_name("s3://b/p", run, node), run_label(run))
-    assert name != job_name("s3://b/q", run, node)
+    assert (name, run_label(run)) == (job_name("s3://b/p", run, Node(node, "debate")), run_label(run))
+    assert name != job_name("s3://b/q", run, Node(node, "debate"))
+    assert name != job_name("s3://b/p", run, Node(node, "debate", overrides=("debate.share=0/2",)))
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), unique=True, max_size=20))
 def test_other_work_has_another_name(pairs: list[tuple[str, str]]) -> None:
-    assert len({job_name("s3://b/p", *pair) for pair in pairs}) == len(pairs)
+    assert len({job_name("s3://b/p", run, Node(node, "debate")) for run, node in pairs}) == len(pairs)
     runs = {run for run, _ in pairs}
     assert len({run_label(run) for run in runs}) == len(runs)
 
 
 def test_a_name_tells_its_node() -> None:
-    assert job_name("s3://b/p", "smoke-1a2b", "debate").startswith("arkloom-debate-")
+    assert job_name("s3://b/p", "smoke-1a2b", Node("debate", "debate")).startswith("arkloom-debate-")
     assert run_label("smoke-1a2b") == "smoke-1a2b"
 
 

@@ -17,136 +17,22 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_cluster import Act, FakeCluster, Pod, templates
+from fake_cluster import Pod
+from jobs_bench import CHAIN, ONCE, RUN, Bench, benches, once, work
 
 from arkloom import config as configs
-from arkloom.canonical import digest
-from arkloom.chains.board import Board
 from arkloom.chains.distill import distill
 from arkloom.chains.graph import Chain, Node
 from arkloom.cli import main
 from arkloom.cluster.api import Cluster, connect
-from arkloom.cluster.jobs import Policy, job_name
-from arkloom.cluster.runner import LAUNCHER, JobsRunner
-from arkloom.cluster.work import Waiting
-from arkloom.errors import ArkloomError, BadInputError, ResumeError
-from arkloom.store import Manifest, Store, open_store
-
-RUN = "smoke-1a2b3c4d"
-CHAIN = (
-    Node("prepare", "prepare"),
-    Node("debate", "debate", {"problems": "prepare"}),
-    Node("debate-rft", "debate", {"problems": "prepare"}, ("debate.protocol=vote",)),
-    Node("filter", "filter", {"debates": "debate", "more": "debate-rft"}),
-)
-
-
-def work(pod: Pod) -> int:
-    """What a stage does, as far as a runner can tell: an artifact, and a pointer to it."""
-    (text,), (run,) = pod.given("--config-text"), pod.given("--run-id")
-    store = open_store(yaml.safe_load(text)["store"]["root"])
-    key = digest([run, pod.node])
-    manifest = store.find("work", key)
-    if manifest is None:
-        space = store.workspace("work", key)
-        (space.folder / "parents.json").write_text(json.dumps(pod.given("--input")))
-        manifest = space.publish("rows", parents={}, metrics={"rows": 5})
-    store.point(run, pod.node, manifest.model_dump(mode="json", by_alias=True))
-    return 0
-
-
-def fails(codes: dict[str, list[int]], then: Act = work) -> Act:
-    """Pods of these nodes end with these codes, one after the other, and then work."""
-
-    def act(pod: Pod) -> int:
-        left = codes.get(pod.node, [])
-        if not left:
-            return then(pod)
-        pod.say(
-            json.dumps(
-                {"event": "progress", "task": "x", "done": 1, "total": 2, "note": "", "node": pod.node}
-            )
-        )
-        pod.say(f"arkloom {pod.node}: gone wrong for the {pod.attempt}. time")
-        return left.pop(0)
-
-    return act
-
-
-def once(when: Callable[[], bool], do: Callable[[], None]) -> None:
-    """Beside the test, do something once a condition holds."""
-
-    def wait() -> None:
-        while not when():
-            time.sleep(0.01)
-        do()
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses that suit a cluster are too long for a test."""
-    monkeypatch.setattr("arkloom.cluster.runner._INTERVAL_S", 0.3)
-    monkeypatch.setattr("arkloom.cluster.runner._SETTLE_S", 0.01)
-    for name in ("_POLICY_S", "_EVENTS_S", "_QUIET_S"):
-        monkeypatch.setattr(f"arkloom.cluster.work.{name}", 0.0)
-    monkeypatch.setattr("arkloom.cluster.api._FIRST_S", 0.01)
-    monkeypatch.delenv(LAUNCHER, raising=False)
-
-
-class Bench:
-    """A store, a cluster, and runners that come and go."""
-
-    def __init__(self, folder: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.cluster = folder, cluster
-        self.root = (folder / "store").as_uri()
-        self.store: Store = open_store(self.root)
-        cluster.templates = {entry["metadata"]["name"]: entry for entry in templates()}
-        monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig(folder)))
-        self.stop = threading.Event()
-
-    def walk(self, *settings: str, chain: Chain = CHAIN, **given: Any) -> dict[str, Manifest]:
-        config = configs.load("smoke", overrides=[f"store.root={self.root}", *settings])
-        self.stop.clear()
-        runner = JobsRunner(
-            config, self.store, RUN, self.folder / "out", self.stop, cluster=connect(), **given
-        )
-        with Board([node.name for node in chain], runner.events) as board:
-            return runner.walk(chain, board)
-
-    def stopped(self, when: Callable[[], bool]) -> str:
-        """Walk, and be told to stop once ``when`` holds; what the runner says."""
-
-        once(when, self.stop.set)
-        with pytest.raises(ResumeError) as caught:
-            self.walk()
-        return caught.value.line()
-
-    def tries(self) -> Counter[str]:
-        return Counter(
-            node
-            for name in self.cluster.created
-            for node in (name.removeprefix("arkloom-").rpartition("-")[0],)
-        )
+from arkloom.cluster.runner import LAUNCHER
+from arkloom.errors import BadInputError, ResumeError
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
-    open_ = []
-
-    def make(act: Act = work, **given: Any) -> Bench:
-        cluster = FakeCluster(act, **given)
-        open_.append(cluster)
-        cluster.__enter__()
-        return Bench(tmp_path, cluster, monkeypatch)
-
-    yield make
-    for cluster in open_:
-        cluster.__exit__()
-
-
-ONCE = Counter(node.name for node in CHAIN)
+    with benches(tmp_path, monkeypatch) as make:
+        yield make
 
 
 def test_the_smoke_chain_runs_parents_first_and_no_more_at_once_than_asked(
@@ -289,40 +175,6 @@ def test_a_pod_that_is_killed_is_replaced(
     assert re.search(r"\] debate: done in \d+ s, went on at 5/9", told)
 
 
-@pytest.mark.parametrize("policy", [True, False], ids=["policy", "old server"])
-def test_bad_input_is_told_and_the_run_ends(bench: Callable[..., Bench], policy: bool) -> None:
-    go = threading.Event()
-
-    def hang(pod: Pod) -> int:
-        return work(pod) if pod.node == "prepare" else 0 if go.wait(60) else 1
-
-    made_by = bench(fails({"debate": [2, 2, 2, 2, 2]}, then=hang), policy=policy, back_off=60)
-    with pytest.raises(BadInputError) as caught:
-        made_by.walk()
-    go.set()
-    line = caught.value.line()
-    assert line.startswith("node debate: gone wrong for the ")
-    assert line.endswith("Log: kubectl -n work logs job/" + job_name(made_by.root, RUN, "debate"))
-    left = [name for name in made_by.cluster.jobs if "prepare" not in name]
-    assert left == ([job_name(made_by.root, RUN, "debate")] if policy else []), (
-        "what failed stays; the rest is ended"
-    )
-
-
-@pytest.mark.parametrize(("code", "kind"), [(1, ArkloomError), (75, ResumeError), (137, ArkloomError)])
-def test_other_failures_are_tried_again_and_told_once_they_are_too_many(
-    bench: Callable[..., Bench], code: int, kind: type[ArkloomError], capsys: pytest.CaptureFixture[str]
-) -> None:
-    made_by = bench(fails({"debate": [code, code], "filter": [code] * 3}))
-    with pytest.raises(kind, match=r"node filter: .*gone wrong for the 3\. time") as caught:
-        made_by.walk(policy=Policy(retries=2))
-    assert type(caught.value) is kind
-    assert "node debate" not in capsys.readouterr().err
-    assert {"prepare", "debate", "debate-rft"} == set(made_by.store.pointers(RUN))
-    assert made_by.walk()["filter"], "the same command makes the failed Job anew"
-    assert made_by.tries() == ONCE + Counter({"filter": 1})
-
-
 def test_logs_come_whole_and_once(bench: Callable[..., Bench]) -> None:
     def act(pod: Pod) -> int:
         for i in range(40):
@@ -339,120 +191,6 @@ def test_logs_come_whole_and_once(bench: Callable[..., Bench]) -> None:
     assert [event["done"] for event in events] == list(range(40))
 
 
-def test_a_server_that_fails_in_passing_costs_nothing(bench: Callable[..., Bench]) -> None:
-    made_by = bench()
-    made_by.cluster.faults, made_by.cluster.lost, made_by.cluster.tired = [503, 0, 429, 500, 0], 2, 3
-    assert set(made_by.walk()) == set(ONCE)
-    assert made_by.tries() == ONCE
-
-
-def test_without_an_answer_for_long_the_launcher_leaves_and_the_jobs_go_on(
-    bench: Callable[..., Bench],
-) -> None:
-    made_by = bench(lambda pod: 0 if pod.dead.wait(60) else 1)
-
-    once(lambda: bool(made_by.cluster.pods), lambda: made_by.cluster.faults.extend([503] * 100_000))
-    config = configs.load("smoke", overrides=[f"store.root={made_by.root}"])
-    cluster = connect()
-    cluster._patience = 0.5
-    runner = JobsRunner(config, made_by.store, RUN, made_by.folder / "out", cluster=cluster)
-    with (
-        Board(["prepare"], runner.events) as board,
-        pytest.raises(ResumeError, match="answers 503: the server is tired"),
-    ):
-        runner.walk(CHAIN[:1], board)
-    assert len(made_by.cluster.jobs) == 1
-
-
-RIGHTS = [("watch", "jobs"), ("get", "pods/log"), ("list", "events")]
-
-
-@pytest.mark.parametrize("right", RIGHTS, ids=" ".join)
-def test_what_only_tells_more_is_not_needed(bench: Callable[..., Bench], right: tuple[str, str]) -> None:
-    made_by = bench(fails({"debate": [1]}))
-    made_by.cluster.forbidden.add(right)
-    assert set(made_by.walk()) == set(ONCE)
-
-
-@pytest.mark.parametrize(
-    "right", [("create", "jobs"), ("get", "jobs"), ("list", "pods"), ("get", "podtemplates")], ids=" ".join
-)
-def test_a_missing_right_is_told_in_a_line(bench: Callable[..., Bench], right: tuple[str, str]) -> None:
-    made_by = bench()
-    made_by.cluster.forbidden.add(right)
-    with pytest.raises(BadInputError) as caught:
-        made_by.walk()
-    line = caught.value.line()
-    assert f"{right[1]} is forbidden" in line
-    assert "arkloom-runner" in line
-    assert "t0ken" not in line
-
-
-def test_a_job_without_room_waits_and_says_why_then_gives_up(
-    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
-) -> None:
-    made_by = bench()
-    made_by.cluster.waiting["debate"] = (
-        "Unschedulable",
-        "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
-    )
-    with pytest.raises(
-        ArkloomError, match=r"node debate: gave up after \d+ s: Unschedulable: 0/3 nodes"
-    ) as caught:
-        made_by.walk("runtime.parallel=1", waiting=Waiting(place=1.0))
-    assert "taints" in caught.value.line()
-    assert capsys.readouterr().err.count("debate: Unschedulable: 0/3 nodes are available") == 1
-    assert job_name(made_by.root, RUN, "debate") not in made_by.cluster.jobs, "nobody waits for it any more"
-
-
-@pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError"])
-def test_what_time_alone_does_not_mend_is_given_up_sooner(bench: Callable[..., Bench], reason: str) -> None:
-    made_by = bench()
-    made_by.cluster.waiting["prepare"] = (reason, "no such thing")
-    with pytest.raises(ArkloomError, match=f"{reason}: no such thing"):
-        made_by.walk(waiting=Waiting(place=600, stuck=0.5))
-
-
-def test_where_no_pod_may_be_made_the_event_tells_why(
-    bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]
-) -> None:
-    made_by = bench()
-    made_by.cluster.no_pods = True
-    quota = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
-    made_by.cluster.events = [
-        quota | {"about": job_name(made_by.root, RUN, "prepare"), "lastTimestamp": "2026"}
-    ]
-    with pytest.raises(ArkloomError, match=r"no pod yet \(FailedCreate: exceeded quota: gpus\)"):
-        made_by.walk(waiting=Waiting(place=0.5))
-
-
-def test_a_queued_job_may_wait(bench: Callable[..., Bench], capsys: pytest.CaptureFixture[str]) -> None:
-    made_by = bench()
-    add = made_by.cluster.add_job
-
-    def queue(body: dict[str, Any]) -> None:
-        add(body)
-        job = made_by.cluster.jobs[body["metadata"]["name"]]
-        job["spec"]["suspend"] = True
-        threading.Timer(1.5, job["spec"].pop, ("suspend",)).start()
-
-    made_by.cluster.add_job = queue  # type: ignore[method-assign]
-    made_by.walk(chain=CHAIN[:1], waiting=Waiting(place=1.0, stuck=1.0))
-    assert "prepare: queued: its Job is suspended" in capsys.readouterr().err
-
-
-def test_a_job_deleted_by_hand_ends_the_run(bench: Callable[..., Bench]) -> None:
-    def act(pod: Pod) -> int:
-        if pod.node == "debate":
-            made_by.cluster.drop_job(job_name(made_by.root, RUN, "debate"))
-            return 143
-        return work(pod)
-
-    made_by = bench(act)
-    with pytest.raises(ArkloomError, match="node debate: its Job was deleted"):
-        made_by.walk("runtime.parallel=1")
-
-
 def test_a_job_whose_artifact_is_gone_is_made_again(bench: Callable[..., Bench]) -> None:
     made_by = bench()
     made = made_by.walk()
@@ -460,11 +198,6 @@ def test_a_job_whose_artifact_is_gone_is_made_again(bench: Callable[..., Bench])
     again = made_by.walk()
     assert again["debate"].key == made["debate"].key
     assert made_by.tries() == ONCE + Counter({"debate": 1})
-
-
-def test_a_stage_that_recorded_nothing_has_failed(bench: Callable[..., Bench]) -> None:
-    with pytest.raises(ArkloomError, match="node prepare: the stage recorded no artifact"):
-        bench(lambda pod: 0).walk()
 
 
 def test_jobs_go_with_their_launcher_and_hours_count_from_its_start(
@@ -504,3 +237,28 @@ def test_without_a_cluster_there_is_one_line(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(BadInputError, match="no cluster to talk to") as caught:
         connect()
     assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize("at_work", [False, True], ids=["ended", "at work"])
+def test_another_number_of_shards_is_other_work(bench: Callable[..., Bench], at_work: bool) -> None:
+    """A run's id says nothing of the shards: a Job that holds half of the problems is no Job for a third."""
+
+    def shares(count: int) -> Chain:
+        return tuple(
+            Node(f"debate-{i}", "debate", overrides=(f"debate.share={i}/{count}",)) for i in range(count)
+        )
+
+    def act(pod: Pod) -> int:
+        seen.append(next(text for text in pod.given("--set") if "share" in text))
+        return 75 if at_work and seen[-1].endswith("/2") and pod.dead.wait(60) else work(pod)
+
+    seen: list[str] = []
+    made_by = bench(act)
+    if at_work:
+        made_by.stopped(lambda: len(seen) == 2, chain=shares(2))
+    else:
+        made_by.walk("runtime.parallel=2", chain=shares(2))
+    made_by.walk("runtime.parallel=3", chain=shares(3))
+    assert sorted(seen) == [
+        f"debate.share={i}/{count}" for i, count in [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    ]

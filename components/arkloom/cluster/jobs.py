@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arkloom.canonical import digest
-from arkloom.chains.graph import Node
+from arkloom.chains.graph import Node, fingerprint
 from arkloom.cluster.api import Object
 from arkloom.errors import EXIT_BAD_INPUT, BadInputError
 
@@ -45,10 +45,13 @@ class Policy:
     keep_seconds: int = 86_400
 
 
-def job_name(root: str, run: str, node: str) -> str:
-    """A DNS label, the same for the same node of the same run of a store: who creates it twice finds it."""
-    tail = digest([root, run, node])[:_DIGEST]
-    head = re.sub(r"[^a-z0-9-]+", "-", f"arkloom-{node}".lower())[: _MOST_NAME - _DIGEST - 1]
+def job_name(root: str, run: str, node: Node) -> str:
+    """A DNS label, the same for the same node of the same run of a store: who creates it twice finds it.
+
+    A node is what it reads and how it is set, too: a run's id says nothing of the number of shards.
+    """
+    tail = digest([root, run, fingerprint([node])])[:_DIGEST]
+    head = re.sub(r"[^a-z0-9-]+", "-", f"arkloom-{node.name}".lower())[: _MOST_NAME - _DIGEST - 1]
     return f"{head.strip('-')}-{tail}"
 
 
