@@ -5,19 +5,18 @@ Reading may only end well or with an ``ArkloomError`` of one line; everything el
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fuzz_config
 import fuzz_rows as rows
-import yaml
-from fuzz_texts import Maker
+from fuzz_texts import Maker, bytes_of, file_of
 
 from arkloom import answers, problems
-from arkloom.config import ProblemsConfig, load
+from arkloom.config import ProblemsConfig
 from arkloom.errors import ArkloomError
 from arkloom.jsonl import dump, read_records
 from arkloom.label.human import by_hand
@@ -74,15 +73,6 @@ def refusal(read: Callable[[], Any]) -> ArkloomError | None:
     return refused
 
 
-def _file(given: str, path: Path) -> Path:
-    path.write_bytes(given.encode("latin-1"))
-    return path
-
-
-def _bytes(maker: Maker, text: str) -> str:
-    return maker.bytes(text).decode("latin-1")
-
-
 # Answers
 
 
@@ -127,7 +117,7 @@ def _score(given: list[str], folder: Path) -> None:
 
 
 def _make_records(maker: Maker) -> list[str]:
-    return [_bytes(maker, maker.lines(_named))]
+    return [bytes_of(maker, maker.lines(_named))]
 
 
 def _named(row: Any) -> Any:
@@ -139,7 +129,7 @@ def _named(row: Any) -> Any:
 
 
 def _records(given: list[str], folder: Path) -> None:
-    path = _file(given[0], folder / "debates-00000.jsonl")
+    path = file_of(given[0], folder / "debates-00000.jsonl")
     for debate in read_log(path, "debate.v1"):
         _written(debate)
     _all_of(read_log(folder))
@@ -155,14 +145,14 @@ def _make_log(maker: Maker) -> list[str]:
         return [
             name,
             "gsm_m_persona_a+b_agents2_rounds1.json",
-            _bytes(maker, maker.json(maker.altered(document))),
+            bytes_of(maker, maker.json(maker.altered(document))),
         ]
-    return [name, "log.jsonl", _bytes(maker, maker.lines())]
+    return [name, "log.jsonl", bytes_of(maker, maker.lines())]
 
 
 def _log(given: list[str], folder: Path) -> None:
     name, file, content = given
-    path = _file(content, folder / file)
+    path = file_of(content, folder / file)
     try:
         for debate in read_log(path, name or None):
             _written(debate)
@@ -186,8 +176,8 @@ def _resume(given: list[str], folder: Path) -> None:
     scratch.mkdir(exist_ok=True)
     for old in scratch.iterdir():
         old.unlink()
-    _file(given[0], scratch / "debates-00000.jsonl.part")
-    _file(given[0][-400:], scratch / "timing-00000.jsonl.part")
+    file_of(given[0], scratch / "debates-00000.jsonl.part")
+    file_of(given[0][-400:], scratch / "timing-00000.jsonl.part")
     log = DebateLog(folder / "out", scratch, 2)
     try:
         log.errors()
@@ -202,17 +192,17 @@ def _resume(given: list[str], folder: Path) -> None:
 
 
 def _make_manifest(maker: Maker) -> list[str]:
-    return [_bytes(maker, maker.json(maker.altered(maker.row())))]
+    return [bytes_of(maker, maker.json(maker.altered(maker.row())))]
 
 
 def _manifest(given: list[str], folder: Path) -> None:
     store = open_store(StoreConfig(root=str(folder / "store")))
     place = folder / "store" / "debate" / "k"
     place.mkdir(parents=True, exist_ok=True)
-    _file(given[0], place / "manifest.json")
+    file_of(given[0], place / "manifest.json")
     pointer = folder / "store" / "runs" / "r" / "debate.json"
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    _file(given[0], pointer)
+    file_of(given[0], pointer)
     for read in (
         lambda: store.find("debate", "k"),
         lambda: store.open(place.as_uri()),
@@ -220,53 +210,6 @@ def _manifest(given: list[str], folder: Path) -> None:
         lambda: store.pointers("r"),
     ):
         refusal(read)
-
-
-# Configuration
-
-
-def _make_config(maker: Maker) -> list[Any]:
-    rng = maker.rng
-    if rng.random() < 0.2:
-        return ["file", _bytes(maker, maker.text(20))]
-    if rng.random() < 0.4:
-        return ["set", [_assignment(maker) for _ in range(rng.randint(1, 2))]]
-    tree = maker.altered(maker.row())
-    try:
-        text = yaml.safe_dump(tree, default_flow_style=rng.random() < 0.3, allow_unicode=True)
-    except (yaml.YAMLError, ValueError):
-        text = json.dumps(tree)[:10_000]
-    text = text.replace("'@@DEEP@@'", "[" * rng.choice([5, 5, 30, 400])).replace("'@@HUGE@@'", "9" * 5_000)
-    text = text.replace("'@@TWICE@@'", _bomb(rng.randint(2, 12)))
-    return ["file", _bytes(maker, maker.changed(text) if rng.random() < 0.5 else text)]
-
-
-def _bomb(levels: int) -> str:
-    """Aliases of aliases: few bytes, nine to the power of ``levels`` values."""
-    inner = "&a0 [x]"
-    for level in range(1, levels):
-        inner = f"&a{level} [{inner}{f', *a{level - 1}' * 8}]"
-    return inner
-
-
-def _assignment(maker: Maker) -> str:
-    text = maker.rng.choice(rows.settings())
-    key, _, value = text.partition("=")
-    way = maker.rng.randrange(4)
-    value = [maker.text(3), maker.changed(value), maker.json(maker.value()), _bomb(maker.rng.randint(2, 12))][
-        way
-    ]
-    return maker.changed(f"{key}={value}") if maker.rng.random() < 0.3 else f"{key}={value}"
-
-
-def _config(given: list[Any], folder: Path) -> None:
-    way, content = given
-    if way == "set":
-        config = load("smoke", overrides=content)
-    else:
-        config = load(file=_file(content, folder / "config.yaml"))
-    assert config.digest(["debate", "models", "problems"])
-    assert load().override([f"seed={config.seed}"])
 
 
 # Problems
@@ -281,11 +224,11 @@ def _make_problems(maker: Maker) -> list[Any]:
         columns = rng.choice(
             [{}, {}, {"options": "A,B"}, {"question": "id", "id": "question"}, {"gold": "B"}]
         )
-        return [rng.choice(["csv", "mcq"]), ".csv", columns, kind, _bytes(maker, text)]
+        return [rng.choice(["csv", "mcq"]), ".csv", columns, kind, bytes_of(maker, text)]
     name = rng.choice([name for name in sorted(SOURCES) if name not in {"csv", "parquet"}])
     maker.rows = (*rows.PROBLEMS.get(name, rows.PROBLEMS["jsonl"]), *_REAL.get(name, tuple)())
     columns = rng.choice([{}, {}, {}, {"question": "gold"}, {"gold": "question", "id": "answer"}])
-    return [name, ".jsonl", columns, kind, _bytes(maker, maker.lines())]
+    return [name, ".jsonl", columns, kind, bytes_of(maker, maker.lines())]
 
 
 _REAL: dict[str, Callable[[], tuple[Any, ...]]] = {
@@ -319,7 +262,7 @@ def _make_parquet(maker: Maker) -> list[Any]:
 
 def _problems(given: list[Any], folder: Path) -> None:
     name, suffix, columns, kind, content = given
-    path = _file(content, folder / f"problems{suffix}")
+    path = file_of(content, folder / f"problems{suffix}")
     problems_config = ProblemsConfig(
         source=name, path=str(path), columns=columns, answer_type=kind, train=1, validation=0, test=0
     )
@@ -351,14 +294,14 @@ def _steps(given: list[str], folder: Path) -> None:
 
 def _make_labels(maker: Maker) -> list[str]:
     if maker.rng.random() < 0.5:
-        return [".jsonl", _bytes(maker, maker.lines())]
+        return [".jsonl", bytes_of(maker, maker.lines())]
     entries = [maker.altered(maker.row()) for _ in range(maker.rng.randint(1, 3))]
-    return [".json", _bytes(maker, maker.json(entries))]
+    return [".json", bytes_of(maker, maker.json(entries))]
 
 
 def _labels(given: list[str], folder: Path) -> None:
     suffix, content = given
-    path = _file(content, folder / f"labels{suffix}")
+    path = file_of(content, folder / f"labels{suffix}")
     for labelled in by_hand(path, Prompts("natural", "chat"), "number"):
         assert len(labelled.row.labels) in (0, len(labelled.row.step_ends))
         dump(labelled.row)
@@ -387,7 +330,7 @@ TARGETS = {
         Target("foreign logs", _make_log, _log),
         Target("resume", _make_records, _resume),
         Target("manifest", _make_manifest, _manifest),
-        Target("config", _make_config, _config),
+        Target("config", fuzz_config.make, fuzz_config.read),
         Target("problems", _make_problems, _problems),
         Target("parquet", _make_parquet, _problems),
         Target("steps", _make_solution, _steps),

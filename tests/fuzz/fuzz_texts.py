@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 MOST = 1 << 20  # characters; few inputs are so long
@@ -175,3 +176,14 @@ class Maker:
         whole = text.encode("utf-8", "replace")
         place = self.rng.randint(0, len(whole))
         return whole[:place] + (b"" if way < 0.95 else bytes([self.rng.randrange(256)]) + whole[place:])
+
+
+def file_of(given: str, path: Path) -> Path:
+    """Bytes as latin-1 text, written to a file."""
+    path.write_bytes(given.encode("latin-1"))
+    return path
+
+
+def bytes_of(maker: Maker, text: str) -> str:
+    """The bytes that a text becomes, as latin-1 text."""
+    return maker.bytes(text).decode("latin-1")
