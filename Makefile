@@ -14,7 +14,7 @@ READY  := $(VENV)/.arkloom-ready
 .PHONY: help setup serve-cpu quickstart test test-vllm lint format benchmarks clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /:/' | awk -F: '{name = $$1; sub(/^[^:]*:/, ""); printf "  %-18s%s\n", name, $$0}'
 
 setup: $(READY) ## make the virtual environment (CPU build of torch, tested versions)
 
@@ -64,5 +64,5 @@ include manifests/manifests.mk
 benchmarks: setup ## every benchmark that needs no server; each prints its figures
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-clean: ## remove the virtual environments and caches; runs/ stays
-	rm -rf $(VENV) $(SERVE) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist components/*.egg-info
+clean: ## remove the virtual environments, wheels of images and caches; runs/ stays
+	rm -rf $(VENV) $(SERVE) $(POLICY) $(CONTEXTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist components/*.egg-info
