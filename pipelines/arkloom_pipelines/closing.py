@@ -76,10 +76,9 @@ def enforce(gate: Path, store: Store, run: str, *, strict: bool) -> str:
 
 
 def close(store: Store, ended: Ended) -> dict[str, Any]:
-    """Write the run's own document, by which ``arkloom runs`` lists it; returns it."""
-    pointers = store.pointers(ended.run)
+    """Write the run's own document, by which ``arkloom runs`` lists it; returns it. Needs no listing."""
     document: dict[str, Any] = {"out": "kubeflow", "state": ended.state, "ended": time.time()}
-    if (evaluated := pointers.get("evaluate")) is not None:
+    if (evaluated := store.pointer(ended.run, "evaluate")) is not None:
         figures = evaluated["metrics"]
         document |= {name: figures.get(name) for name in _KEPT}
         document["accuracy"] = {
@@ -87,7 +86,7 @@ def close(store: Store, ended: Ended) -> dict[str, Any]:
             for name, value in figures.items()
             if name.startswith(_ACCURACY)
         }
-    if (verdict := pointers.get("gate")) is not None:
+    if (verdict := store.pointer(ended.run, "gate")) is not None:
         document["gate"] = {name: verdict["metrics"][name] for name in ("promote", "reason")}
     store.point(ended.run, RUN_DOCUMENT, document)
     return document
@@ -141,20 +140,24 @@ def notify(told: Mapping[str, Any]) -> bool:
 def finish(store: Store, ended: Ended) -> list[str]:
     """Close the run, tell of its end, discard what is abandoned; returns what of it failed, a line each.
 
-    One does not need the other: a store that is away must not keep anybody from being told.
+    One does not need the other: a store that is away must not keep anybody from being told. What cannot be
+    discarded, by a policy without listing or deletion, is printed and no fault: a second try would tell
+    everybody once more, for nothing.
     """
     document: dict[str, Any] = {}
     faults = []
-    for step in ("close", "notify", "clean"):
-        try:
-            if step == "close" and ended.run:
-                document = close(store, ended)
-            elif step == "notify":
-                notify(message(ended, document))
-            elif step == "clean":
-                clean(store)
-        except ArkloomError as error:
-            faults.append(f"{step}: {error.line()}")
+    try:
+        document = close(store, ended) if ended.run else {}
+    except ArkloomError as error:
+        faults.append(f"close: {error.line()}")
+    try:
+        notify(message(ended, document))
+    except ArkloomError as error:
+        faults.append(f"notify: {error.line()}")
+    try:
+        clean(store)
+    except ArkloomError as error:
+        print(f"arkloom notify: clean: {error.line()}", file=sys.stderr)
     return faults
 
 

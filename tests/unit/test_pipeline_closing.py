@@ -152,6 +152,26 @@ def test_the_webhook_is_told_how_the_run_ended(store: Store, gate: Gate, webhook
     assert (told["run"], told["state"], told["best_arm"]) == (RUN, "FAILED", "rsft")
 
 
+def test_a_policy_without_listing_fails_no_run(
+    store: Store,
+    gate: Gate,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def denied(*_: object) -> None:
+        raise BadInputError("the policy allows no listing")
+
+    for name in ("pointers", "leftovers", "runs"):
+        monkeypatch.setattr(type(store), name, denied)
+    closing.enforce(gate(True), store, RUN, strict=True)
+    assert closing.finish(store, Ended(RUN, "SUCCEEDED")) == []
+    (told,) = webhook.told
+    assert told["gate"]["promote"] is True
+    assert store.pointer(RUN, "run") is not None
+    assert "clean: the policy allows no listing" in capsys.readouterr().err
+
+
 def test_the_webhook_is_told_even_where_the_store_is_away(webhook: Webhook, tmp_path: Path) -> None:
     status = SimpleNamespace(state="SUCCEEDED", pipeline_task_name="distil", error_message=None)
     with pytest.raises(SystemExit):
