@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from arkloom import cgroups
 from arkloom.cli import main
 from arkloom.config import RunConfig, load
 from arkloom.doctor import Finding, limits, machine, models, stores
@@ -150,17 +151,23 @@ def test_limits_of_control_groups(
         (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / name).write_text(content)
     (tmp_path / "own").write_text("0::/pod/a\n1:cpu,cpuacct:/pod\n")
-    assert limits.cpu_quota(tmp_path / "cgroup", tmp_path / "own") == quota
-    assert limits.memory_limit(tmp_path / "cgroup", tmp_path / "own") == memory
+    assert cgroups.cpu_quota(tmp_path / "cgroup", tmp_path / "own") == quota
+    assert cgroups.memory_limit(tmp_path / "cgroup", tmp_path / "own") == memory
 
 
-def test_a_quota_below_the_cores_asks_for_threads(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+@pytest.mark.parametrize(("quota", "usable"), [(None, 64), (8.0, 8), (1.5, 2), (0.2, 1), (100.0, 64)])
+def test_threads_follow_the_quota(quota: float | None, usable: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(cgroups, "cpu_quota", lambda: quota)
+    assert cgroups.cores() == usable
+
+
+def test_more_stages_at_once_than_the_quota_are_too_many(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(limits, "cpu_quota", lambda: 8.0)
-    found = limits.cores(config.override(["runtime.parallel=2"]))
-    assert (found.state, found.mend) == ("warn", "Set runtime.threads to 4")
-    assert limits.cores(config.override(["runtime.parallel=2", "runtime.threads=4"])).state == "ok"
+    assert limits.cores(config.override(["runtime.parallel=2"])).state == "ok"
     assert limits.cores(config.override(["runtime.parallel=9"])).mend == "Set runtime.parallel to 8"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from arkloom.cgroups import cores
 from arkloom.chains.board import Board
 from arkloom.chains.graph import Chain, Node, ancestors
 from arkloom.chains.limits import Limits
@@ -199,10 +200,9 @@ def _threads(config: RunConfig, node: Node, chain: Chain) -> int:
     Decided from the chain alone, never from what happens to run: a resumed run must add up its numbers
     in the same order as an uninterrupted one.
     """
-    cores = os.cpu_count() or 1
     relatives = ancestors(node, chain) | {n.name for n in chain if node.name in ancestors(n, chain)}
     alone = len(relatives) == len(chain) - 1
-    return config.runtime.threads or max(1, cores // (1 if alone else config.runtime.parallel))
+    return config.runtime.threads or max(1, cores() // (1 if alone else config.runtime.parallel))
 
 
 def _offline() -> str:

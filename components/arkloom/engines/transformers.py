@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import queue
 import threading
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as notices
 
+from arkloom.cgroups import cores
 from arkloom.config import ModelConfig, RunConfig
 from arkloom.engines import gumbel
 from arkloom.engines.cache import RaggedCache
@@ -52,7 +52,7 @@ def load(config: RunConfig, model: ModelConfig | Path) -> TransformersEngine:
     """
     runtime = config.runtime
     notices.disable_progress_bar()
-    threads = runtime.threads or max(1, (os.cpu_count() or 1) // runtime.parallel)
+    threads = runtime.threads or max(1, cores() // runtime.parallel)
     folder = model if isinstance(model, Path) else model_folder(model.name)
     dtype = config.models.student.dtype if isinstance(model, Path) else model.dtype
     try:

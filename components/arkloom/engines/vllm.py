@@ -17,6 +17,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from arkloom.cgroups import cores
 from arkloom.config import ModelConfig, RunConfig, RuntimeConfig
 from arkloom.engines.chats import Chats
 from arkloom.engines.models import model_folder
@@ -253,8 +254,7 @@ async def _stopped(llm: Any) -> None:
 
 def processor_defaults() -> dict[str, str]:
     """Variables for vLLM on a processor: a cache of 1 GiB, a thread for each core that we may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": str(cores)}
+    return {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": str(cores())}
 
 
 def adapter_rank(folder: Path) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from arkloom.cgroups import cores
 from arkloom.config import ModelConfig, RunConfig
 from arkloom.evaluate.arms import DEBATE, Model
 from arkloom.evaluate.play import Played
@@ -53,7 +53,7 @@ def _likelihoods(
     rows = held_out_traces(played[DEBATE].debates, prompts)
     task = context.progress.add("likelihood", len(models))
     machine = config.runtime
-    threads = machine.threads or max(1, (os.cpu_count() or 1) // machine.parallel)
+    threads = machine.threads or max(1, cores() // machine.parallel)
     found = {}
     for name, model in models.items():
         path = outputs.scratch / "likelihood" / f"{model.digest[:16]}.json"
