@@ -160,7 +160,7 @@ def test_weights_in_a_pickle_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_threads_are_as_configured_else_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("arkloom.training.quiet.cores", lambda: 4)
     try:
         for runtime, threads in (({"threads": 3}, 3), ({"parallel": 2}, 2), ({"parallel": 9}, 1)):
             quieten(RuntimeConfig(**runtime))
