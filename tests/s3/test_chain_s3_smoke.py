@@ -57,6 +57,8 @@ def test_a_run_on_s3_has_the_records_of_a_run_on_a_folder(
     server.client().delete_bucket_policy(bucket)
     made = load(overrides=[f"{name}={value}" for name, value in on_s3.items()]).store
     assert records(made) == expected
+    (run,) = open_store(made).runs()
+    assert f"arkloom report {run} --store {on_s3['store.root']}" in told
     assert set(expected) >= {"prepare", "debate", "filter", "sft-rsft", "evaluate", "gate"}
 
     assert list(open_store(made).leftovers()) == [], "work in progress outlives its artifact"

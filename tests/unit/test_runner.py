@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from arkloom.chains.board import Board
-from arkloom.chains.graph import Node
+from arkloom.chains.graph import Chain, Node
 from arkloom.chains.run import _alone, run
 from arkloom.chains.runner import _Running
 from arkloom.errors import BadInputError, ResumeError
@@ -100,3 +100,23 @@ def test_a_stop_ends_the_patience_of_the_runners_own_requests(
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(ResumeError):
         run("smoke", overrides=there, out=tmp_path / "out", quiet=True)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_on_a_store_that_others_reach_tells_how_its_report_is_fetched(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Done:
+        """Has every node's artifact at once."""
+
+        events = tmp_path / "events.jsonl"
+
+        def walk(self, chain: Chain, board: Board) -> dict[str, Manifest]:
+            return dict.fromkeys((node.name for node in chain), cast("Manifest", None))
+
+    monkeypatch.setattr("arkloom.chains.run.write_outcome", lambda *_: {"arms": {}})
+    root = (tmp_path / "store").as_uri() if shared else str(tmp_path / "store")
+    run("smoke", overrides=[f"store.root={root}"], out=tmp_path / "out", runner=lambda *_: Done())
+    (name,) = open_store(root).runs()
+    told = f"again, anywhere: arkloom report {name} --store {root}"
+    assert (told in capsys.readouterr().out) is shared

@@ -112,8 +112,11 @@ def _run(
     about["config"] = settings.model_dump(mode="json")  # what the report is written again with
     store.point(name, RUN_DOCUMENT, about | _headlines(report))
     if not quiet:
-        console = Console()
-        print_outcome(report, folder, console if console.is_terminal else Console(width=110))
+        terminal = Console()
+        console = terminal if terminal.is_terminal else Console(width=110)
+        print_outcome(report, folder, console)
+        if "://" in settings.store.root:  # shared with other machines; the folder may be a pod's
+            console.print(f"again, anywhere: arkloom report {name} --store {store.root}", soft_wrap=True)
     return report
 
 
