@@ -96,7 +96,8 @@ def place(
     """
     environment: Environment = ENVIRONMENT.get(stage, "launcher")
     task.set_container_image(given[f"{environment}_image"])
-    task.set_caching_options(stage in ENVIRONMENT and stage != "preflight")
+    # Kubeflow's cache knows a claim by its name, not what lies on it; the store knows contents.
+    task.set_caching_options(stage in ENVIRONMENT and stage != "preflight" and MODELS_PVC not in given)
     _be_patient(task, PATIENCE[stage])
     _label(task, stage, node)
     _isolate(task, ROOM[environment])

@@ -179,13 +179,15 @@ def test_limits_are_requests_or_above_on_every_step(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", presets())
 def test_every_step_is_patient_isolated_labelled_and_knows_its_run(preset: str) -> None:
+    files = any(parameter.name == "models_pvc" for parameter in plan(preset).parameters)
+    assert files == (preset in {"single-gpu", "multi-gpu"})
     for task in preset_tasks(preset):
         stage, kubernetes = stage_of(task), task.kubernetes
         patience = PATIENCE[stage]
         assert kubernetes["activeDeadlineSeconds"] == str(int(patience.hours * 3600))
         assert task.spec.get("retryPolicy", {}).get("maxRetryCount", 0) == patience.retries
         cached = task.spec["cachingOptions"].get("enableCache", False)
-        assert cached == (stage not in STEPS), "a check, a verdict and a message are of today"
+        assert cached == (stage not in STEPS and not files), "a check, a verdict, a message, files: of today"
         assert kubernetes["securityContext"] == {"runAsNonRoot": True}
         assert kubernetes["imagePullPolicy"] == "IfNotPresent"
         mounts = {each["mountPath"]: each for each in kubernetes["emptyDirMounts"]}

@@ -100,14 +100,17 @@ def _add_submit(verbs: Commands, asked: argparse.ArgumentParser, server: argpars
         "submit",
         parents=[asked, server],
         help="compile and start a run; prints its id",
-        description="Compiles the pipeline, starts a run of it and prints the run's id.",
+        description="Compiles the pipeline, starts a run of it and prints the run's id. Without --preset and "
+        "--config it is the preset laptop.",
     )
     submit.add_argument("--run-name", help="shown in the UI (default: the pipeline's name and the time)")
     submit.add_argument(
         "--experiment", default=_EXPERIMENT, help=f"the UI's folder of runs (default: {_EXPERIMENT})"
     )
     submit.add_argument("--service-account", help="that the steps run as (default: Kubeflow's)")
-    submit.add_argument("--no-cache", action="store_true", help="repeat steps that earlier runs did")
+    submit.add_argument(
+        "--no-cache", action="store_true", help="start every step; what the store holds is found all the same"
+    )
     submit.add_argument("--wait", action="store_true", help="until the run has ended; exit 1 where it failed")
     _finish(submit, _submit)
 
