@@ -22,7 +22,7 @@ def add(commands: Commands, options: Options) -> None:
         description="Without a name: every version of every model. With one: its versions. With a number, "
         "too: the card of that version, and where its weights are (arkloom store get fetches them).",
     )
-    models.add_argument("model", nargs="?", help="a name (registry.model of the run)")
+    models.add_argument("model", nargs="?", metavar="MODEL", help="a name (registry.model of the run)")
     models.add_argument("version", nargs="?", type=int, metavar="NUMBER", help="from 1")
     models.set_defaults(command=_models)
 
