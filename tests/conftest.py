@@ -7,7 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("arkloom", deadline=None)
+settings.load_profile("arkloom")
 REPO = Path(__file__).parent.parent
 # Tests that need a real server, by folder. They skip where it is missing, unless ARKLOOM_REQUIRE names them.
 LAYERS = {"s3": "s3", "with_vllm": "vllm", "containers": "containers", "cluster": "cluster"}

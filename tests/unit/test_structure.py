@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "components" / "arkloom"
 
 # Each name may import names on its own floor or below; `stage` is what stages share.
 FLOORS = (
-    ("errors", "secret", "amounts", "canonical", "records", "jsonl", "images"),
+    ("errors", "secret", "amounts", "canonical", "records", "jsonl", "images", "cgroups"),
     ("sections", "config", "presets", "answers", "problems", "store", "engines", "telemetry", "prompts"),
     ("stage", "component", "protocol", "traces", "training", "stats", "reports", "registry", "steps"),
     ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register", "tiny"),
