@@ -23,7 +23,7 @@ from arkloom.commands import (
     tiny,
     top,
 )
-from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError
+from arkloom.errors import EXIT_DONE, explained
 from arkloom.stage import main as run_stage
 
 STAGES = ("prepare", "debate", "filter", "label", "sft", "prm", "grpo", "evaluate", "gate", "register")
@@ -63,18 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if options.debug:
             raise
-        line, code = _explain(error)
+        line, code = explained(error)
         print(f"arkloom: {line}", file=sys.stderr)
         return code
-
-
-def _explain(error: BaseException) -> tuple[str, int]:
-    if isinstance(error, ArkloomError):
-        return error.line(), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted. Run the same command to go on", EXIT_RESUME
-    told = " ".join(str(error).split())
-    return f"unexpected {type(error).__name__}: {told}. Run with --debug for the traceback", EXIT_FAILURE
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,6 +41,16 @@ class ArkloomError(Exception):
         return text.encode(errors="backslashreplace").decode()  # half a character cannot be printed
 
 
+def explained(error: BaseException) -> tuple[str, int]:
+    """What a process prints of the error that ends it, on one line, and the exit code that it ends with."""
+    if isinstance(error, ArkloomError):
+        return error.line(), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted. Run the same command to go on", EXIT_RESUME
+    told = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {told}. Run with --debug for the traceback", EXIT_FAILURE
+
+
 class BadInputError(ArkloomError):
     """A file, row, config, answer or artifact given by the user cannot be used (exit code 2)."""
 

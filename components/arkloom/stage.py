@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from arkloom import config as configs
 from arkloom.canonical import digest, digest_file
 from arkloom.config import RunConfig
-from arkloom.errors import EXIT_DONE, EXIT_FAILURE, EXIT_RESUME, ArkloomError, BadInputError, ResumeError
+from arkloom.errors import EXIT_DONE, EXIT_RESUME, BadInputError, ResumeError, explained
 from arkloom.store import ABSENT, Artifact, Manifest, Store, Workspace, open_store
 from arkloom.store.local import MANIFEST, disk_error, read_manifest
 from arkloom.telemetry import Events, Progress, kubeflow
@@ -188,17 +188,12 @@ def main(stage: Stage, arguments: Sequence[str] | None = None, program: str | No
     _die_with_parent(os.environ.get("ARKLOOM_PARENT"))
     try:
         return _process(stage, options)
-    except ArkloomError as error:
-        if options.debug:
-            raise
-        print(f"arkloom {stage.name}: {error.line()}", file=sys.stderr)
-        return error.exit_code
     except Exception as error:
         if options.debug:
             raise
-        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-        print(f"arkloom {stage.name}: {line}. Run with --debug for the traceback", file=sys.stderr)
-        return EXIT_FAILURE
+        line, code = explained(error)
+        print(f"arkloom {stage.name}: {line}", file=sys.stderr)
+        return code
 
 
 def _process(stage: Stage, options: argparse.Namespace) -> int:

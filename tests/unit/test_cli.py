@@ -73,3 +73,10 @@ def test_run_names_its_default_preset(capsys: pytest.CaptureFixture[str]) -> Non
 def test_no_runs_yet_says_what_to_do(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["runs", "--store", str(tmp_path)]) == 0
     assert "arkloom run --preset laptop" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--namespace=x", "--context=x", "--retries=1", "--waiting-minutes=1"])
+def test_what_is_for_jobs_is_refused_without_them(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--preset", "smoke", option]) == 2
+    name = option.partition("=")[0]
+    assert capsys.readouterr().err.startswith(f"arkloom: {name} is for Jobs of a cluster. Add --runner jobs")

@@ -49,8 +49,15 @@ def test_the_end_waits_for_a_look_and_the_look_sees_the_last_figure(monkeypatch:
 @pytest.mark.parametrize("given", ["", "0", "-1", "0.05"])
 def test_nobody_is_waited_for_longer_than_asked(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STAY, given)
-    with served(free_port(), LABELS, Events()):
-        pass
+    over = threading.Event()
+
+    def work() -> None:
+        with served(free_port(), LABELS, Events()):
+            pass
+        over.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert over.wait(30)
 
 
 @pytest.mark.usefixtures("verdict")

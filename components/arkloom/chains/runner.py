@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,9 @@ class _Running:
         if code is None:
             return None
         if code == 0:
-            return recorded(self.store, self.run, self.node)
+            if (manifest := recorded(self.store, self.run, self.node)) is None:
+                raise ArkloomError("the stage recorded no artifact", where=f"node {self.node.name}")
+            return manifest
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         end = f" (killed by signal {-code})" if code < 0 else ""
         raise failure(self.node, code, f"{lines[-1]}{end}" if lines else end, f"Log: {self.log}")
@@ -131,22 +133,8 @@ class Runner:
         """Start the node's process."""
         python = self.config.runtime.python.get(node.stage, sys.executable)
         command = [python, "-m", f"arkloom.{node.stage}", "--config", str(self._config_file)]
-        command += ["--set", f"runtime.threads={self._threads[node.name]}"]
-        overrides = [*node.overrides, *self._limits.overrides(node, done)]
-        command += [part for text in overrides for part in ("--set", text)]
-        command += [
-            part for port, name in node.inputs.items() for part in ("--input", f"{port}={done[name].uri}")
-        ]
-        command += [
-            "--run-id",
-            self.run,
-            "--node",
-            node.name,
-            "--progress",
-            "events",
-            "--events",
-            str(self.events),
-        ]
+        settings = [f"runtime.threads={self._threads[node.name]}", *self._limits.overrides(node, done)]
+        command += node_arguments(node, done, settings, self.run, self.events)
         log = self.folder / "logs" / f"{node.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"ARKLOOM_PARENT": str(os.getpid()), "HF_HUB_OFFLINE": _offline()}
@@ -175,16 +163,30 @@ def store_waits(line: str) -> str | None:
     return line.removeprefix(_OURS).strip() if line.startswith(_WAITS) else None
 
 
-def recorded(store: Store, run: str, node: Node) -> Manifest:
-    """The artifact that a stage which ended with 0 recorded under its run.
+def node_arguments(
+    node: Node, done: Mapping[str, Manifest], settings: Iterable[str], run: str, events: Path
+) -> list[str]:
+    """What a stage's command line says of a node, wherever it runs; which configuration stands before it.
 
-    Raises:
-        ArkloomError: There is none.
+    Args:
+        node: The node.
+        done: The manifests of its parents, by node.
+        settings: ``a.b=c`` assignments beside the node's own.
+        run: Id of the run.
+        events: Where the stage writes its events.
     """
+    inputs = (f"{port}={done[parent].uri}" for port, parent in node.inputs.items())
+    return [
+        *(part for text in (*settings, *node.overrides) for part in ("--set", text)),
+        *(part for text in inputs for part in ("--input", text)),
+        *("--run-id", run, "--node", node.name, "--progress", "events", "--events", str(events)),
+    ]
+
+
+def recorded(store: Store, run: str, node: Node) -> Manifest | None:
+    """The artifact that a node's stage recorded under its run, or None."""
     pointer = store.pointer(run, node.name)
-    if pointer is None:
-        raise ArkloomError("the stage recorded no artifact", where=f"node {node.name}")
-    return Manifest.model_validate_json(json.dumps(pointer))
+    return None if pointer is None else Manifest.model_validate_json(json.dumps(pointer))
 
 
 def failure(node: Node, code: int, last: str, mend: str) -> ArkloomError:

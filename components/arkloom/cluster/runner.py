@@ -22,6 +22,7 @@ from arkloom.chains.board import Board
 from arkloom.chains.environments import ENVIRONMENT
 from arkloom.chains.graph import Chain, Node
 from arkloom.chains.limits import Limits
+from arkloom.chains.runner import node_arguments
 from arkloom.chains.walk import walk
 from arkloom.cluster.api import ApiError, Cluster, Object, UnreachableError
 from arkloom.cluster.jobs import Policy, cores, job, job_name, selector
@@ -32,6 +33,7 @@ from arkloom.errors import BadInputError, ResumeError
 from arkloom.store import Manifest, Store
 
 LAUNCHER = "ARKLOOM_LAUNCHER_JOB"  # names the Job that this process runs in
+_EVENTS = Path("/dev/stdout")  # of a stage: among its log, which the launcher reads
 _INTERVAL_S = 3  # between two looks, where nothing is heard
 _SETTLE_S = 0.2  # one change is followed by others
 
@@ -184,21 +186,9 @@ class JobsRunner:
 
     def _arguments(self, node: Node, template: Object, done: Mapping[str, Manifest]) -> list[str]:
         threads = self.config.runtime.threads or cores(template)
-        settings = [f"runtime.threads={threads}", *node.overrides, *self._limits.overrides(node, done)]
-        return [
-            "--config-text",
-            self._config(),
-            *(part for text in settings for part in ("--set", text)),
-            *(part for port, name in node.inputs.items() for part in ("--input", f"{port}={done[name].uri}")),
-            "--run-id",
-            self.run,
-            "--node",
-            node.name,
-            "--progress",
-            "events",
-            "--events",
-            "/dev/stdout",
-        ]
+        settings = [f"runtime.threads={threads}", *self._limits.overrides(node, done)]
+        told = node_arguments(node, done, settings, self.run, _EVENTS)
+        return ["--config-text", self._config(), *told]
 
     def _config(self) -> str:
         tree = self.config.model_dump(mode="json")

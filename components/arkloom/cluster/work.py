@@ -156,11 +156,9 @@ class JobWork:
 
     def _published(self) -> Manifest | None:
         """What the node recorded, where the store still has it."""
-        store, run = self._site.store, self._site.run
-        if store.pointer(run, self.node.name) is None:
-            return None
-        manifest = recorded(store, run, self.node)
-        return store.find(manifest.stage, manifest.key)
+        store = self._site.store
+        manifest = recorded(store, self._site.run, self.node)
+        return manifest and store.find(manifest.stage, manifest.key)
 
     def _vanished(self) -> Manifest | None:
         if (manifest := self._published()) is not None:

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from arkloom.commands.shared import Commands, Options, settings
-from arkloom.errors import EXIT_DONE
+from arkloom.errors import EXIT_DONE, BadInputError
 from arkloom.store import open_store
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ _LIMITS = (
     ("--max-tokens-total", "runtime.max_tokens_total", "tokens that debates may cost in all calls"),
     ("--max-hours", "runtime.max_hours", "hours that this call may take"),
 )
+
+_OF_JOBS = ("namespace", "context", "retries", "waiting_minutes")
 
 
 def add(commands: Commands, options: Options) -> None:
@@ -74,10 +76,8 @@ def _add_jobs(run: argparse.ArgumentParser) -> None:
     jobs.add_argument(
         "--context", metavar="NAME", help="of the kubeconfig (KUBECONFIG); default: its current"
     )
-    jobs.add_argument("--retries", type=int, default=3, metavar="N", help="pods of a stage that may fail (3)")
-    jobs.add_argument(
-        "--waiting-minutes", type=float, default=60, metavar="N", help="a Job may wait for a node (60)"
-    )
+    jobs.add_argument("--retries", type=int, metavar="N", help="pods of a stage that may fail (3)")
+    jobs.add_argument("--waiting-minutes", type=float, metavar="N", help="a Job may wait for a node (60)")
 
 
 def _add_cost(commands: Commands, options: Options) -> None:
@@ -121,13 +121,19 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _runner(given: argparse.Namespace) -> RunnerOf:
+    named = {name: value for name in _OF_JOBS if (value := getattr(given, name)) is not None}
     if given.runner == "local":
+        if named:
+            option = f"--{next(iter(named)).replace('_', '-')}"
+            raise BadInputError(
+                f"{option} is for Jobs of a cluster", mend="Add --runner jobs, or leave it out"
+            )
         from arkloom.chains.runner import Runner  # noqa: PLC0415 - see _run
 
         return Runner
     from arkloom.cluster.run import Place, jobs  # noqa: PLC0415 - an extra, and slow to load
 
-    return jobs(Place(given.namespace, given.context, given.retries, given.waiting_minutes))
+    return jobs(Place(**named))
 
 
 def _report(given: argparse.Namespace) -> int:

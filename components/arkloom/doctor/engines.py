@@ -23,11 +23,16 @@ print(metadata.version("vllm"))
 
 def engines(config: RunConfig) -> Iterator[Finding]:
     """One line for each endpoint, or for each interpreter in which vLLM is to run; none for other engines."""
+    yield from endpoints(config)
+    if config.engine == "vllm":
+        yield from _interpreters(config)
+
+
+def endpoints(config: RunConfig) -> Iterator[Finding]:
+    """One line for each endpoint of each model, where they are asked over HTTP; see ``probe``."""
     if config.engine == "openai":
         for one in probe(config):
             yield Finding(f"endpoint ({one.roles})", one.state, f"{one.where}: {one.told}", one.mend)
-    elif config.engine == "vllm":
-        yield from _interpreters(config)
 
 
 def _interpreters(config: RunConfig) -> Iterator[Finding]:

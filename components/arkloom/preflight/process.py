@@ -15,7 +15,7 @@ from arkloom.chains.graph import fingerprint
 from arkloom.chains.shares import shared
 from arkloom.config import RunConfig
 from arkloom.doctor.findings import Finding, refused
-from arkloom.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILURE, ArkloomError
+from arkloom.errors import EXIT_BAD_INPUT, EXIT_DONE, ArkloomError, explained
 from arkloom.preflight.examination import examine
 from arkloom.reports.facts import facts_page
 from arkloom.stage import add_config_options, configuration
@@ -30,17 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _check(options)
-    except ArkloomError as error:
-        if options.debug:
-            raise
-        print(f"arkloom preflight: {error.line()}", file=sys.stderr)
-        return error.exit_code
     except Exception as error:
         if options.debug:
             raise
-        line = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-        print(f"arkloom preflight: {line}. Run with --debug for the traceback", file=sys.stderr)
-        return EXIT_FAILURE
+        line, code = explained(error)
+        print(f"arkloom preflight: {line}", file=sys.stderr)
+        return code
 
 
 def _check(options: argparse.Namespace) -> int:
