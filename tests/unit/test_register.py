@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def test_a_promoted_model_gets_a_card_and_the_next_number(tmp_path: Path) -> Non
     assert head["license"] == "apache-2.0"
     assert "| rsft | 0.900 (95 % interval 0.800 to 0.950), 40 tokens a problem |" in card
     assert student.key in card
+    assert "| promote | yes |" in card
+    assert not re.search(r"\d\.\d{5}", card), "digits that mean nothing"
     assert json.loads((folder / "version.json").read_text())["number"] == 1
 
 

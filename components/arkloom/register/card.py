@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arkloom.config import RunConfig
+from arkloom.reports.facts import shown
 from arkloom.training.card import card
 
 _DEBATE = "{arm}, distilled from a debate of {agents} agents over {rounds} rounds"
@@ -39,7 +40,7 @@ def card_of(
         f"{verdict}, {decision['reason']}. Loads with `AutoModelForCausalLM` and `AutoTokenizer`.",
         facts={
             "Held-out accuracy": {name: _line(line) for name, line in report["arms"].items()},
-            "Gate": {name: value for name, value in decision.items() if name != "reason"},
+            "Gate": {name: shown(value) for name, value in decision.items() if name != "reason"},
             "Licence": {"base model": held, "this model": f"whatever the licence of {base} asks for"},
             "Lineage": {**lineage, "configuration": digest, "seed": config.seed},
         },

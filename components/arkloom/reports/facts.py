@@ -20,13 +20,16 @@ def facts_page(title: str, lead: str, facts: Mapping[str, Any]) -> str:
         lead: The finding, in a sentence.
         facts: In reading order; a mapping among them is shown in a line.
     """
-    pairs = tuple((name, _shown(value)) for name, value in facts.items())
+    pairs = tuple((name, shown(value)) for name, value in facts.items())
     return html(Page(kicker="Arkloom", title=title, lead=lead, sections=[Section("Figures", [Facts(pairs)])]))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as people read it: a few digits, ``yes`` or ``no``, lists and mappings in a line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "none"
+        return ", ".join(f"{name} {shown(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
