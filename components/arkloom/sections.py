@@ -350,7 +350,7 @@ class RuntimeConfig(Section):
     slots: int = Field(default=256, ge=1, description="requests in the engine at once")
     batch: int = Field(default=128, ge=1, description="transformers engine: sequences a forward pass")
     device: str = "cpu"
-    threads: int = Field(default=0, ge=0, description="torch threads a process; 0 = cores / parallel")
+    threads: int = Field(default=0, ge=0, description="torch threads of a stage; 0 = its share of the cores")
     parallel: int = Field(default=1, ge=1, description="stages that `arkloom run` works on at once")
     python: dict[str, str] = Field(
         default_factory=dict, description="stage -> interpreter (serve and train differ)"

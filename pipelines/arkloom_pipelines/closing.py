@@ -6,6 +6,7 @@ The steps of ``endings.py`` call this in the launcher image.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -182,7 +183,8 @@ def main_notify(status: Any, config: str, store: str, endpoint: str) -> None:
     failed = "" if status.state == _SUCCEEDED else status.pipeline_task_name or ""
     ended = Ended(os.environ.get(RUN_ID, ""), status.state, failed, status.error_message or "")
     try:
-        faults = finish(_store(config, store, endpoint), ended)
+        # The run is over: a server that is away is not waited for as long as work would wait.
+        faults = finish(_store(config, store, endpoint, _PATIENCE_S), ended)
     except ArkloomError as error:  # no such store: somebody is told all the same
         faults = [error.line()]
         with suppress(ArkloomError):
@@ -193,9 +195,8 @@ def main_notify(status: Any, config: str, store: str, endpoint: str) -> None:
         sys.exit(EXIT_FAILURE)
 
 
-def _store(config: str, root: str, endpoint: str) -> Store:
+def _store(config: str, root: str, endpoint: str, patience: float = math.inf) -> Store:
     places = {"store.root": root, "store.endpoint": endpoint}
     given = [f"{path}={place}" for path, place in places.items() if place]
     settings = configs.load(text=config, overrides=given).store
-    # The run is over: a server that is away is not waited for as long as work would wait.
-    return open_store(settings.model_copy(update={"patience": min(settings.patience, _PATIENCE_S)}))
+    return open_store(settings.model_copy(update={"patience": min(settings.patience, patience)}))

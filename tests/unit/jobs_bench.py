@@ -97,12 +97,12 @@ class Bench:
         with Board([node.name for node in chain], runner.events) as board:
             return runner.walk(chain, board)
 
-    def stopped(self, when: Callable[[], bool], chain: Chain = CHAIN) -> str:
+    def stopped(self, when: Callable[[], bool], *settings: str, chain: Chain = CHAIN) -> str:
         """Walk, and be told to stop once ``when`` holds; what the runner says."""
 
         once(when, self.stop.set)
         with pytest.raises(ResumeError) as caught:
-            self.walk(chain=chain)
+            self.walk(*settings, chain=chain)
         return caught.value.line()
 
     def job_name(self, node: str) -> str:

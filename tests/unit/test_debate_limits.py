@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,29 @@ def test_a_turn_that_never_ends_fails_its_debate_alone() -> None:
     assert failed.error is not None
     assert "no answer within 0.2 s, asked 2 times" in failed.error.message
     assert (len(debates), engine.flying) == (30, 0)
+
+
+@pytest.mark.parametrize("protocol", ["debate", "vote"])
+def test_an_engine_that_serves_nobody_any_more_ends_all_and_makes_no_errors_of_what_is_left(
+    protocol: str,
+) -> None:
+    class Gone(ScriptedEngine):
+        async def generate(self, request: Request) -> Completion:
+            if self.asked == 250:
+                raise ResumeError("no endpoint answers")
+            self.asked += 1
+            return await super().generate(request)
+
+        asked = 0
+
+    told: list[Debate] = []
+    society = small(protocol=protocol)
+    if protocol == "vote":  # draws until a budget is spent
+        society = replace(society, draws=9, budgets={problem.id: 9_999 for problem in problems(40)})
+    with pytest.raises(ResumeError, match="no endpoint answers"):
+        hold(problems(40), society, Gone(by_seed(), slots=4), lambda debate, _: told.append(debate))
+    assert 1 < len(told) < 40
+    assert [debate.error for debate in told] == [None] * len(told)
 
 
 def test_stragglers_leave_their_places_to_others() -> None:

@@ -12,7 +12,7 @@ from openai_server import Server, servers, status, times
 
 from arkloom.engines.openai import OpenAIEngine
 from arkloom.engines.protocol import Completion
-from arkloom.errors import ArkloomError, BadInputError
+from arkloom.errors import ArkloomError, BadInputError, ResumeError
 
 
 def test_a_turn_carries_the_request_and_brings_text_and_counts() -> None:
@@ -246,12 +246,12 @@ def test_when_nobody_answers_patience_ends() -> None:
         async with servers() as [server]:
             engine = await opened(server, patience=0.3)
             await server.stop()
-            with pytest.raises(ArkloomError, match="no endpoint answers"):
+            with pytest.raises(ResumeError, match="no endpoint answers"):
                 await engine.generate(asking())
-            with pytest.raises(ArkloomError, match="no endpoint answers"):
+            with pytest.raises(ResumeError, match="no endpoint answers"):
                 await engine.generate(asking())
             await engine.close()
-            with pytest.raises(ArkloomError, match="no endpoint answers"):
+            with pytest.raises(ResumeError, match="no endpoint answers"):
                 await opened(server, patience=0.3)
 
     run(test())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkloom.chains.graph import Node
-from arkloom.cluster.jobs import Policy, cores, job, job_name, run_label
+from arkloom.cluster.jobs import Policy, cores, job, job_name, run_label, store_label
 from arkloom.errors import BadInputError
 
 DNS = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -50,7 +50,14 @@ def template() -> dict[str, Any]:
 
 def made(template: dict[str, Any], **given: Any) -> dict[str, Any]:
     return job(
-        template, NODE, "arkloom-debate-rft-0", "smoke-1a2b", ["--node", "debate-rft"], Policy(), **given
+        template,
+        NODE,
+        "arkloom-debate-rft-0",
+        "s3://bucket/prefix",
+        "smoke-1a2b",
+        ["--node", "debate-rft"],
+        Policy(),
+        **given,
     )
 
 
@@ -72,6 +79,7 @@ def test_a_job_adds_to_its_template_and_changes_nothing_else(template: dict[str,
         "team": "a",
         "app.kubernetes.io/name": "arkloom",
         "app.kubernetes.io/part-of": "arkloom",
+        "arkloom.dev/store": store_label("s3://bucket/prefix"),
         "arkloom.dev/run": "smoke-1a2b",
         "arkloom.dev/node": "debate-rft",
         "arkloom.dev/stage": "debate",

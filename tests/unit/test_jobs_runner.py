@@ -25,8 +25,10 @@ from arkloom.chains.distill import distill
 from arkloom.chains.graph import Chain, Node
 from arkloom.cli import main
 from arkloom.cluster.api import Cluster, connect
+from arkloom.cluster.jobs import job_name
 from arkloom.cluster.runner import LAUNCHER
 from arkloom.errors import BadInputError, ResumeError
+from arkloom.store import open_store
 
 
 @pytest.fixture
@@ -94,7 +96,8 @@ def test_a_launcher_that_stops_leaves_its_jobs_and_the_next_adopts_them(
 
     made_by = bench(act)
     told = made_by.stopped(lambda: len(made_by.cluster.pods) == 3)
-    assert "kubectl -n work delete jobs -l arkloom.dev/run=smoke-1a2b3c4d" in told
+    assert "kubectl -n work delete jobs -l arkloom.dev/store=" in told
+    assert ",arkloom.dev/run=smoke-1a2b3c4d,arkloom.dev/node" in told
     assert made_by.tries() == Counter({"prepare": 1, "debate": 1, "debate-rft": 1})
     made_by.cluster.asked.clear()
     once(lambda: made_by.cluster.asked.count(("get", "jobs")) >= 3, go.set)  # all three have been looked for
@@ -239,8 +242,11 @@ def test_without_a_cluster_there_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert "\n" not in caught.value.line()
 
 
+@pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 2)], ids=["more", "fewer"])
 @pytest.mark.parametrize("at_work", [False, True], ids=["ended", "at work"])
-def test_another_number_of_shards_is_other_work(bench: Callable[..., Bench], at_work: bool) -> None:
+def test_another_number_of_shards_is_other_work(
+    bench: Callable[..., Bench], at_work: bool, first: int, then: int
+) -> None:
     """A run's id says nothing of the shards: a Job that holds half of the problems is no Job for a third."""
 
     def shares(count: int) -> Chain:
@@ -250,15 +256,28 @@ def test_another_number_of_shards_is_other_work(bench: Callable[..., Bench], at_
 
     def act(pod: Pod) -> int:
         seen.append(next(text for text in pod.given("--set") if "share" in text))
-        return 75 if at_work and seen[-1].endswith("/2") and pod.dead.wait(60) else work(pod)
+        return 75 if at_work and seen[-1].endswith(f"/{first}") and pod.dead.wait(60) else work(pod)
 
     seen: list[str] = []
     made_by = bench(act)
     if at_work:
-        made_by.stopped(lambda: len(seen) == 2, chain=shares(2))
+        made_by.stopped(lambda: len(seen) == first, "runtime.parallel=3", chain=shares(first))
     else:
-        made_by.walk("runtime.parallel=2", chain=shares(2))
-    made_by.walk("runtime.parallel=3", chain=shares(3))
+        made_by.walk("runtime.parallel=3", chain=shares(first))
+    made_by.walk("runtime.parallel=3", chain=shares(then))
     assert sorted(seen) == [
         f"debate.share={i}/{count}" for i, count in [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     ]
+    left = {job_name(made_by.root, RUN, node) for node in shares(first)} & set(made_by.cluster.jobs)
+    assert len(left) == (0 if at_work else first), "what still works on a former share is ended"
+
+
+def test_runs_of_one_name_in_two_stores_leave_each_other_alone(bench: Callable[..., Bench]) -> None:
+    made_by = bench(lambda pod: 75 if pod.dead.wait(0.5) else work(pod))
+    made_by.stopped(lambda: len(made_by.cluster.pods) == 1)
+    (first,) = made_by.cluster.jobs
+    made_by.root = (made_by.folder / "another").as_uri()
+    made_by.store = open_store(made_by.root)
+    assert set(made_by.walk()) == set(ONCE)
+    assert first in made_by.cluster.jobs
+    assert made_by.tries() == ONCE + Counter({"prepare": 1})

@@ -20,6 +20,7 @@ from arkloom.errors import EXIT_BAD_INPUT, BadInputError
 
 CONTAINER = "main"
 RUN_LABEL, NODE_LABEL, STAGE_LABEL = "arkloom.dev/run", "arkloom.dev/node", "arkloom.dev/stage"
+STORE_LABEL = "arkloom.dev/store"
 _COMMON = {"app.kubernetes.io/name": "arkloom", "app.kubernetes.io/part-of": "arkloom"}
 # A stage goes on where it stood, but hours of a GPU may lie between its checkpoints: not for a tidier node.
 _DO_NOT_DISRUPT = {
@@ -63,9 +64,14 @@ def run_label(run: str) -> str:
     return f"{head}-{digest(run)[:_DIGEST]}".strip("-")
 
 
-def selector(run: str) -> str:
-    """Selects all that belongs to a run's stages."""
-    return f"{RUN_LABEL}={run_label(run)},{NODE_LABEL}"
+def store_label(root: str) -> str:
+    """A store as a label's value: runs of one name in two stores are two runs."""
+    return digest(root)[:_DIGEST]
+
+
+def selector(root: str, run: str) -> str:
+    """Selects all that belongs to the stages of a store's run."""
+    return f"{STORE_LABEL}={store_label(root)},{RUN_LABEL}={run_label(run)},{NODE_LABEL}"
 
 
 def cores(template: Object) -> int:
@@ -85,6 +91,7 @@ def job(
     template: Object,
     node: Node,
     name: str,
+    root: str,
     run: str,
     arguments: Sequence[str],
     policy: Policy,
@@ -96,6 +103,7 @@ def job(
         template: PodTemplate of the stage's environment; it is not changed.
         node: Whose work it is.
         name: See ``job_name``.
+        root: Of the store.
         run: Id of the run.
         arguments: Of ``python3 -m arkloom.<stage>``.
         policy: See there.
@@ -106,6 +114,7 @@ def job(
     """
     labels = {
         **_COMMON,
+        STORE_LABEL: store_label(root),
         RUN_LABEL: run_label(run),
         NODE_LABEL: node.name,
         STAGE_LABEL: node.stage,

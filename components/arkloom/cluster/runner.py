@@ -26,7 +26,7 @@ from arkloom.chains.runner import node_arguments
 from arkloom.chains.walk import walk
 from arkloom.cluster.api import ApiError, Cluster, Object, UnreachableError
 from arkloom.cluster.jobs import Policy, cores, job, job_name, selector
-from arkloom.cluster.pods import failed
+from arkloom.cluster.pods import complete, failed
 from arkloom.cluster.work import JobWork, Waiting
 from arkloom.config import RunConfig
 from arkloom.errors import BadInputError, ResumeError
@@ -72,6 +72,10 @@ class JobsRunner:
     _spent: bool = field(default=False, init=False)
 
     @property
+    def _ours(self) -> str:
+        return selector(self.store.root, self.run)
+
+    @property
     def events(self) -> Path:
         """The run's event log (JSONL)."""
         return self.folder / "events.jsonl"
@@ -99,6 +103,7 @@ class JobsRunner:
         self._owner = self._launcher()
         self._limits = Limits(self.config.runtime, chain, time.monotonic() - _age(self._owner))
         self._look()
+        self._end_others(chain)
         return walk(chain, self, board, self.config.runtime.parallel)
 
     def check(self) -> None:
@@ -108,7 +113,7 @@ class JobsRunner:
             ResumeError: So it is.
         """
         if self.stop.is_set():
-            end = f"kubectl -n {self.cluster.namespace} delete jobs -l {selector(self.run)}"
+            end = f"kubectl -n {self.cluster.namespace} delete jobs -l {self._ours}"
             mend = f"The Jobs go on, and the same command goes on with them. To end them: {end}"
             raise ResumeError("stopped before the end", mend=mend)
         try:
@@ -121,15 +126,13 @@ class JobsRunner:
         """The work of a node: its Job, made as soon as none is there that could be adopted."""
         template = self._templates[ENVIRONMENT[node.stage]]
         name, arguments = job_name(self.store.root, self.run, node), self._arguments(node, template, done)
-        body = job(template, node, name, self.run, arguments, self.policy, self._owner)
+        body = job(template, node, name, self.store.root, self.run, arguments, self.policy, self._owner)
         return JobWork(node, body, self)
 
     def pause(self) -> None:
         """Wait until a Job changes, at most some seconds; then look at all of them."""
         try:
-            changed = self._watches and self.cluster.watch_jobs(
-                selector(self.run), self._version, _INTERVAL_S
-            )
+            changed = self._watches and self.cluster.watch_jobs(self._ours, self._version, _INTERVAL_S)
             self.stop.wait(_SETTLE_S if changed else 0 if self._watches else _INTERVAL_S)
         except ApiError as error:
             self._watches = error.status != 403  # no right to watch: we look from time to time
@@ -159,10 +162,20 @@ class JobsRunner:
             if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
         ]
 
+    def _end_others(self, chain: Chain) -> None:
+        """End Jobs of this run that no node of this chain asks for, such as shares of another number.
+
+        What they would record under the run is not what a node of it makes.
+        """
+        wanted = {job_name(self.store.root, self.run, node) for node in chain}
+        for name, other in self.jobs.items():
+            if name not in wanted and not complete(other) and failed(other) is None:
+                self.cluster.delete_job(name)
+
     def _look(self) -> None:
-        found, self._version = self.cluster.jobs(selector(self.run))
+        found, self._version = self.cluster.jobs(self._ours)
         self.jobs = {str(entry["metadata"]["name"]): entry for entry in found}
-        self._pods = self.cluster.pods(selector(self.run))
+        self._pods = self.cluster.pods(self._ours)
         self.looks += 1
 
     def _template(self, environment: str) -> Object:

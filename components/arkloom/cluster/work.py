@@ -11,7 +11,6 @@ from typing import Protocol
 from arkloom.chains.graph import Node
 from arkloom.chains.runner import failure, recorded
 from arkloom.cluster.api import Cluster, Object
-from arkloom.cluster.jobs import NODE_LABEL
 from arkloom.cluster.pods import (
     Ended,
     Pending,
@@ -129,7 +128,6 @@ class JobWork:
         """Make the Job, or adopt the one that is there; False where one of its name has ended."""
         found = self._site.cluster.job(self.name)
         if found is None:
-            self._end_others()
             self._site.cluster.create_job(self._body)
         elif not deleted(found) and complete(found) and (manifest := self._published()) is not None:
             self._found = manifest
@@ -144,15 +142,6 @@ class JobWork:
             self._news.append("its Job was there and goes on")
         self._begun = self._site.looks
         return True
-
-    def _end_others(self) -> None:
-        """End Jobs that do other work under this node's name, such as a share of another number of shares.
-
-        What they would record under the run is not what this node makes.
-        """
-        for name, other in self._site.jobs.items():
-            if name != self.name and other["metadata"]["labels"].get(NODE_LABEL) == self.node.name:
-                self._site.cluster.delete_job(name)
 
     def _published(self) -> Manifest | None:
         """What the node recorded, where the store still has it."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from arkloom.errors import ArkloomError
+from arkloom.errors import ArkloomError, ResumeError
 
 _FIRST_WINDOW = 32.0
 _REVIVED_WINDOW = 4.0
@@ -220,7 +220,7 @@ class _Waiting:
         return False
 
 
-def no_endpoint(endpoints: Sequence[Endpoint]) -> ArkloomError:
+def no_endpoint(endpoints: Sequence[Endpoint]) -> ResumeError:
     """What is said when nobody answers."""
     told = "; ".join(f"{endpoint.url}: {endpoint.reason}" for endpoint in endpoints)
-    return ArkloomError(f"no endpoint answers ({told})", mend="Start one, then run the same command to go on")
+    return ResumeError(f"no endpoint answers ({told})", mend="Start one, then run the same command to go on")

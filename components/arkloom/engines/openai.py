@@ -2,7 +2,8 @@
 
 What a server cannot do now is tried again: at once where a kept connection had been closed, at another
 endpoint where one is gone, after a random pause that grows where it is busy or failed. A turn is lost only
-when no endpoint answers for ``runtime.patience`` seconds, or when every try of it fails.
+when every try of it fails. When no endpoint answers for ``runtime.patience`` seconds, the work stops, to be
+resumed.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class OpenAIEngine:
 
         Raises:
             BadInputError: The prompt alone fills the context, or the server refuses it.
-            ArkloomError: No endpoint answers, or every try failed.
+            ResumeError: No endpoint answers.
+            ArkloomError: Every try failed.
         """
         line = self._here()
         room = await self._room(request)

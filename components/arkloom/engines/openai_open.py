@@ -30,7 +30,7 @@ def load(config: RunConfig, model: ModelConfig) -> OpenAIEngine:
 
     Raises:
         BadInputError: No endpoint is named, an url is none, one serves another model, or denies the key.
-        ArkloomError: No endpoint answers.
+        ResumeError: No endpoint answers.
     """
     runtime = config.runtime
     urls = endpoint_urls(runtime.endpoints, model.name)

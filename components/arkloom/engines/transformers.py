@@ -52,7 +52,7 @@ def load(config: RunConfig, model: ModelConfig | Path) -> TransformersEngine:
     """
     runtime = config.runtime
     notices.disable_progress_bar()
-    threads = runtime.threads or max(1, cores() // runtime.parallel)
+    threads = runtime.threads or cores()
     folder = model if isinstance(model, Path) else model_folder(model.name)
     dtype = config.models.student.dtype if isinstance(model, Path) else model.dtype
     try:

@@ -53,7 +53,7 @@ def _likelihoods(
     rows = held_out_traces(played[DEBATE].debates, prompts)
     task = context.progress.add("likelihood", len(models))
     machine = config.runtime
-    threads = machine.threads or max(1, cores() // machine.parallel)
+    threads = machine.threads or cores()
     found = {}
     for name, model in models.items():
         path = outputs.scratch / "likelihood" / f"{model.digest[:16]}.json"

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import count, islice
 
 from arkloom.engines.protocol import Completion, Engine, Request
-from arkloom.errors import ArkloomError, BadInputError
+from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.protocol.budget import Budget
 from arkloom.protocol.gate import Gate
 from arkloom.protocol.judging import judge
@@ -72,6 +72,7 @@ def hold(
 
     Raises:
         BadInputError: An agent has no engine, or there is no other problem to take shuffled peers from.
+        ResumeError: An engine serves nobody any more; debates in flight are dropped.
     """
     wanted = {_voice(agent) for agent in society.agents}
     engines = engine if isinstance(engine, Mapping) else dict.fromkeys(wanted, engine)
@@ -200,6 +201,8 @@ class _Floor:
                 raise kind("the debate that lends its answers failed", where=others.id[:12])
             spoken = await self._ask(talk, society.agents, others)
             turns, round_ = await judge(spoken, talk.problem)
+        except ResumeError:  # not this debate's fault, and no other one would end better
+            raise
         except ArkloomError as error:
             talk.error = _error(error)
             return
@@ -228,6 +231,8 @@ class _Floor:
                 turns.extend(spoken)
                 spent += sum(turn.completion_tokens for turn in spoken)
             round_ = tally([turn.answer for turn in turns], talk.problem.answer_type)
+        except ResumeError:
+            raise
         except ArkloomError as error:
             talk.error = _error(error)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
 
-from arkloom.errors import ArkloomError, BadInputError
+from arkloom.errors import ArkloomError, BadInputError, ResumeError
 from arkloom.store.credentials import ACCESS, SECRET
 from arkloom.store.patience import FAILURES, STATUSES
 
@@ -65,7 +65,7 @@ def explain(error: Exception, where: str, endpoint: str) -> ArkloomError:
     """
     if code(error) in PASSING or given_up(error):
         what = f"the S3 server {endpoint} does not come to it ({code(error)})"
-        return ArkloomError(what, where=where, mend="Run the same command to go on")
+        return ResumeError(what, where=where, mend="Run the same command to go on")
     if isinstance(error, S3Error):
         what, mend = _REFUSALS.get(code(error), (f"the server refused ({code(error)})", ""))
         return BadInputError(what, where=where, mend=mend)
@@ -93,7 +93,7 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[ArkloomError], str, str
     ((NameResolutionError,), ArkloomError, "{endpoint}: no such host", "Check store.endpoint"),
     (
         (HTTPError,),
-        ArkloomError,
+        ResumeError,
         "the S3 server {endpoint} cannot be reached ({word})",
         "Check store.endpoint; run the same command to go on",
     ),

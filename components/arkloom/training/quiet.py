@@ -1,4 +1,4 @@
-"""What a stage that trains settles first: no notices of libraries, and its share of the cores."""
+"""What a stage that trains settles first: no notices of libraries, and how many cores it uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arkloom.config import RuntimeConfig
 
 
 def quieten(runtime: RuntimeConfig) -> None:
-    """Silence transformers and take this stage's share of the CPU: the configured threads, else by slots."""
+    """Silence transformers, and use the configured threads, else every core."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_num_threads(runtime.threads or max(1, cores() // runtime.parallel))
+    torch.set_num_threads(runtime.threads or cores())
