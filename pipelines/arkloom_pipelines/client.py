@@ -197,7 +197,7 @@ def logs(cluster: Cluster, run: str, node: str = "") -> Iterator[tuple[str, str]
     for pod in pods:
         about = pod["metadata"]
         try:
-            for _, text in cluster.log(about["name"], "main", None):
+            for _, text in cluster.log(about["name"], "main"):
                 yield about["labels"][_NODE], text
         except ApiError as error:
             if error.status != 400:  # it has not begun

@@ -264,7 +264,8 @@ class _Handler(BaseHTTPRequestHandler):
                 pod = cluster.pods.get(name)
                 since = query.get("sinceTime", "")[:19]
                 lines = [line for line in pod.lines if line[:19] >= since] if pod else []
-                self._answer(200 if pod else 404, "".join(f"{line}\n" for line in lines))
+                text = "".join(f"{line}\n" for line in lines).encode()[: int(query["limitBytes"])]
+                self._answer(200 if pod else 404, text.decode(errors="ignore"))
             elif name:
                 kept = {"jobs": cluster.jobs, "podtemplates": cluster.templates}[kind]
                 found = kept.get(name)

@@ -178,7 +178,13 @@ def test_a_pod_that_is_killed_is_replaced(
     assert re.search(r"\] debate: done in \d+ s, went on at 5/9", told)
 
 
-def test_logs_come_whole_and_once(bench: Callable[..., Bench]) -> None:
+@pytest.mark.parametrize("piece", [1 << 20, 500], ids=["a megabyte", "a few lines"])
+def test_logs_come_whole_and_once(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """However much the server gives at once, a line is never cut."""
+    monkeypatch.setattr("arkloom.cluster.api._LOG_BYTES", piece)
+
     def act(pod: Pod) -> int:
         for i in range(40):
             pod.say(json.dumps({"event": "progress", "task": "t", "done": i, "total": 40, "note": ""}))

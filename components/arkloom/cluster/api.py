@@ -135,19 +135,28 @@ class Cluster:
         finally:
             answer.close()
 
-    def log(self, pod: str, container: str, since: str | None) -> Iterator[tuple[str, str]]:
-        """Lines of a container's log, each after its time (RFC 3339); from the second ``since`` on.
+    def log(self, pod: str, container: str, after: str = "") -> Iterator[tuple[str, str]]:
+        """Lines of a container's log that are later than ``after``, each with its time (RFC 3339).
 
         Raises:
             ApiError: There is no log (yet, or any more).
             UnreachableError: No answer.
         """
-        query = {"container": container, "timestamps": "true", "limitBytes": str(_LOG_BYTES)}
-        query |= {"sinceTime": since} if since else {}
-        answer = self._send("GET", f"{self._path(_CORE, 'pods', pod)}/log", query)
-        for line in answer.data.decode(errors="replace").splitlines():
-            when, _, text = line.partition(" ")
-            yield when, text
+        path, most = f"{self._path(_CORE, 'pods', pod)}/log", _LOG_BYTES
+        while True:
+            query = {"container": container, "timestamps": "true", "limitBytes": str(most)}
+            query |= {"sinceTime": after} if after else {}  # the server knows whole seconds
+            data = self._send("GET", path, query).data
+            lines = data.splitlines()
+            if (more := len(data) >= most) and not data.endswith(b"\n"):
+                del lines[-1]  # cut
+            told = (line.decode(errors="replace").partition(" ") for line in lines)
+            later = [(when, text) for when, _, text in told if when > after]
+            yield from later
+            if not more:
+                return
+            after = later[-1][0] if later else after
+            most = _LOG_BYTES if later else 2 * most  # of one second there may be more than that
 
     def events(self, name: str) -> list[Object]:
         """Events about an object, oldest first; none where we may not read them."""

@@ -39,9 +39,7 @@ class Tail:
                 self._told.emit("replaced", pod=name)
             self._pod, self._since = name, ""
         try:
-            lines = [
-                line for line in self._cluster.log(name, CONTAINER, self._since) if line[0] > self._since
-            ]
+            lines = list(self._cluster.log(name, CONTAINER, self._since))
         except (ApiError, UnreachableError):
             return
         if not lines:
