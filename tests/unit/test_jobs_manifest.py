@@ -52,7 +52,6 @@ def made(template: dict[str, Any], **given: Any) -> dict[str, Any]:
     return job(
         template,
         NODE,
-        "arkloom-debate-rft-0",
         "s3://bucket/prefix",
         "smoke-1a2b",
         ["--node", "debate-rft"],

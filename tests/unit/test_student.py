@@ -158,11 +158,11 @@ def test_weights_in_a_pickle_are_refused_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_threads_are_as_configured_else_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_as_configured_else_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     monkeypatch.setattr("arkloom.training.quiet.cores", lambda: 4)
     try:
-        for runtime, threads in (({"threads": 3}, 3), ({"parallel": 2}, 2), ({"parallel": 9}, 1)):
+        for runtime, threads in (({"threads": 3}, 3), ({}, 4), ({"parallel": 2}, 4)):
             quieten(RuntimeConfig(**runtime))
             assert torch.get_num_threads() == threads
     finally:

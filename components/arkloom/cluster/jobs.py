@@ -90,7 +90,6 @@ def cores(template: Object) -> int:
 def job(
     template: Object,
     node: Node,
-    name: str,
     root: str,
     run: str,
     arguments: Sequence[str],
@@ -102,7 +101,6 @@ def job(
     Args:
         template: PodTemplate of the stage's environment; it is not changed.
         node: Whose work it is.
-        name: See ``job_name``.
         root: Of the store.
         run: Id of the run.
         arguments: Of ``python3 -m arkloom.<stage>``.
@@ -120,7 +118,7 @@ def job(
         STAGE_LABEL: node.stage,
     }
     about: dict[str, Any] = {
-        "name": name,
+        "name": job_name(root, run, node),
         # A queue (Kueue) is asked for by a label of the PodTemplate itself.
         "labels": {**(template["metadata"].get("labels") or {}), **labels},
         "annotations": {RUN_LABEL: run},

@@ -125,8 +125,8 @@ class JobsRunner:
     def start(self, node: Node, done: Mapping[str, Manifest]) -> JobWork:
         """The work of a node: its Job, made as soon as none is there that could be adopted."""
         template = self._templates[ENVIRONMENT[node.stage]]
-        name, arguments = job_name(self.store.root, self.run, node), self._arguments(node, template, done)
-        body = job(template, node, name, self.store.root, self.run, arguments, self.policy, self._owner)
+        arguments = self._arguments(node, template, done)
+        body = job(template, node, self.store.root, self.run, arguments, self.policy, self._owner)
         return JobWork(node, body, self)
 
     def pause(self) -> None:
