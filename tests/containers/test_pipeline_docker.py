@@ -97,6 +97,7 @@ def kubeflow(
     environment = s3[1] | {"ARKLOOM_WEBHOOK_URL": f"http://127.0.0.1:{webhook.server.server_port}/hook"}
     started = LocalKubeflow(root, environment)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", print)  # kfp's threads may leave one that indents
         patch.setattr("kfp.local.docker_task_handler.run_docker_container", started.container)
         for name, value in s3[1].items():
             patch.setenv(name, value)
