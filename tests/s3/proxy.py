@@ -20,6 +20,18 @@ BUSY = b"\r\n".join(
     )
 )
 
+_TEXT = b"<html><body>Bad Gateway</body></html>"
+PAGE = b"\r\n".join(
+    (
+        b"HTTP/1.1 502 Bad Gateway",
+        b"Content-Type: text/html",
+        b"Content-Length: %d" % len(_TEXT),
+        b"Connection: close",
+        b"",
+        _TEXT,
+    )
+)
+
 Through = Callable[[bytes, socket.socket], bytes | None]
 
 
@@ -32,6 +44,7 @@ class Faults:
         cut_down: The same for answers.
         after: Those bytes.
         busy: Requests answered 503.
+        page: Requests answered 502 by a page, as a gateway whose server is away does.
         flip: Answers in which a byte is changed.
         swallow: Requests that hold ``marker`` and reach the server, but whose answer is lost.
     """
@@ -40,6 +53,7 @@ class Faults:
     cut_down: int = 0
     after: int = 300_000
     busy: int = 0
+    page: int = 0
     flip: int = 0
     swallow: int = 0
     marker: bytes = b"manifest.json"
@@ -113,6 +127,9 @@ class Proxy:
             if head.endswith(b"HTTP/1.1"):
                 if self.faults.take("busy"):
                     near.sendall(BUSY)
+                    return None
+                if self.faults.take("page"):
+                    near.sendall(PAGE)
                     return None
                 if head.startswith(b"PUT") and self.faults.marker in head and self.faults.take("swallow"):
                     lost.set()

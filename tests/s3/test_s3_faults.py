@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from arkloom.errors import BadInputError, ResumeError
 from arkloom.sections import StoreConfig
 from arkloom.store import Store, open_store
 from arkloom.store import client as store_client
+from arkloom.store.client import Bucket
+from arkloom.store.s3 import split
 from arkloom.telemetry import Progress
 
 
@@ -163,6 +165,41 @@ def test_patience_is_taken_once(s3_settings: StoreConfig, server: Server) -> Non
         with pytest.raises(ResumeError, match=r"does not come to it \(SlowDown\)"):
             store.find("stage", "k1")  # nobody's fault, and a later try may do
     assert time.monotonic() - start < 3.8
+
+
+@pytest.mark.parametrize("fault", ["busy", "page"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.find("stage", "k1"),
+        lambda store: store.point("run", "node", {}),
+        lambda store: publish(store, files=1, size=8),
+        lambda store: list(store.manifests()),
+        lambda store: store.runs(),
+    ],
+    ids=["find", "point", "publish", "manifests", "runs"],
+)
+def test_a_server_that_is_away_for_too_long_can_be_gone_on_with(
+    call: Callable[[Store], object], fault: str, s3_settings: StoreConfig, server: Server
+) -> None:
+    impatient = s3_settings.model_copy(update={"patience": 0.2})
+    with (
+        through(server, impatient, **{fault: 100_000}) as (store, _),
+        pytest.raises(ResumeError, match="does not come to it") as caught,
+    ):
+        call(store)
+    assert "\n" not in caught.value.line()
+
+
+def test_what_is_written_once_is_no_matter_of_a_gateways_page(
+    s3_settings: StoreConfig, server: Server
+) -> None:
+    """A manifest's own request is ours, not minio's."""
+    impatient = s3_settings.model_copy(update={"patience": 0.2})
+    with Proxy(server.endpoint, Faults(page=100_000)) as proxy:
+        bucket = Bucket(impatient.model_copy(update={"endpoint": proxy.endpoint}), split(impatient.root)[0])
+        with pytest.raises(ResumeError, match=r"does not come to it \(502\)"):
+            bucket.put_once("once", b"{}")
 
 
 def test_bytes_are_shown_and_small_transfers_are_not(

@@ -147,9 +147,10 @@ class Cluster:
             query = {"container": container, "timestamps": "true", "limitBytes": str(most)}
             query |= {"sinceTime": after} if after else {}  # the server knows whole seconds
             data = self._send("GET", path, query).data
-            lines = data.splitlines()
-            if (more := len(data) >= most) and not data.endswith(b"\n"):
-                del lines[-1]  # cut
+            more = len(data) >= most
+            *lines, rest = data.split(b"\n")
+            if rest and not more:  # else it is cut
+                lines.append(rest)
             told = (line.decode(errors="replace").partition(" ") for line in lines)
             later = [(when, text) for when, _, text in told if when > after]
             yield from later

@@ -25,7 +25,7 @@ from arkloom.chains.limits import Limits
 from arkloom.chains.runner import node_arguments
 from arkloom.chains.walk import walk
 from arkloom.cluster.api import ApiError, Cluster, Object, UnreachableError
-from arkloom.cluster.jobs import Policy, cores, job, job_name, selector
+from arkloom.cluster.jobs import NODE_LABEL, Policy, cores, job, selector
 from arkloom.cluster.pods import complete, failed
 from arkloom.cluster.work import JobWork, Waiting
 from arkloom.config import RunConfig
@@ -163,13 +163,14 @@ class JobsRunner:
         ]
 
     def _end_others(self, chain: Chain) -> None:
-        """End Jobs of this run that no node of this chain asks for, such as shares of another number.
-
-        What they would record under the run is not what a node of it makes.
-        """
-        wanted = {job_name(self.store.root, self.run, node) for node in chain}
+        """End Jobs of this run whose nodes this chain does not have, such as the third of now two shares."""
+        wanted = {node.name for node in chain}
         for name, other in self.jobs.items():
-            if name not in wanted and not complete(other) and failed(other) is None:
+            if (
+                other["metadata"]["labels"][NODE_LABEL] not in wanted
+                and not complete(other)
+                and failed(other) is None
+            ):
                 self.cluster.delete_job(name)
 
     def _look(self) -> None:

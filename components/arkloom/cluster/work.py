@@ -11,6 +11,7 @@ from typing import Protocol
 from arkloom.chains.graph import Node
 from arkloom.chains.runner import failure, recorded
 from arkloom.cluster.api import Cluster, Object
+from arkloom.cluster.jobs import NODE_LABEL
 from arkloom.cluster.pods import (
     Ended,
     Pending,
@@ -24,7 +25,7 @@ from arkloom.cluster.pods import (
     warning,
 )
 from arkloom.cluster.tail import Tail
-from arkloom.errors import EXIT_BAD_INPUT, ArkloomError
+from arkloom.errors import EXIT_BAD_INPUT, EXIT_RESUME, ArkloomError
 from arkloom.store import Manifest, Store
 from arkloom.telemetry import Events
 
@@ -128,6 +129,7 @@ class JobWork:
         """Make the Job, or adopt the one that is there; False where one of its name has ended."""
         found = self._site.cluster.job(self.name)
         if found is None:
+            self._end_others()
             self._site.cluster.create_job(self._body)
         elif not deleted(found) and complete(found) and (manifest := self._published()) is not None:
             self._found = manifest
@@ -142,6 +144,16 @@ class JobWork:
             self._news.append("its Job was there and goes on")
         self._begun = self._site.looks
         return True
+
+    def _end_others(self) -> None:
+        """Delete Jobs that do, or did, other work under this node's name, such as a share of another number.
+
+        What they record under the run is not what this node makes, and whoever asks for that work again
+        must not take the one for the other.
+        """
+        for name, other in self._site.jobs.items():
+            if name != self.name and other["metadata"]["labels"].get(NODE_LABEL) == self.node.name:
+                self._site.cluster.delete_job(name)
 
     def _published(self) -> Manifest | None:
         """What the node recorded, where the store still has it."""
@@ -174,7 +186,7 @@ class JobWork:
             return self._fail(f"{why}. {told}".strip(". "), self._log)
         self._tail.read(by_name[end.pod])
         if end.by_itself:
-            self.failed = True
+            self.failed = end.code != EXIT_RESUME  # it can go on, and so can the others
             return failure(self.node, end.code, self._tail.last, self._log)
         said = f"; it last said: {self._tail.last}" if self._tail.last else ""
         return self._fail(f"{end.told()}{said}", self._log)

@@ -182,7 +182,8 @@ class Bucket:
             headers = {"If-None-Match": "*", "Content-Type": "application/json"}
             answer = self._http.request("PUT", url, body=content, headers=headers)
             if answer.status not in {200, 204, 412}:
-                raise S3Error.fromxml(answer) if answer.data else ServerError("no answer", answer.status)
+                told = "xml" in answer.headers.get("Content-Type", "") and answer.data
+                raise S3Error.fromxml(answer) if told else ServerError("no answer", answer.status)
             return answer.status
 
         return self._try(write, name) != 412

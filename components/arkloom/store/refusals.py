@@ -52,7 +52,16 @@ def code(error: Exception) -> str:
 
 def given_up(error: Exception) -> bool:
     """Whether an error is an answer that was waited on below (``Patience``) until patience ended."""
-    return isinstance(error, S3Error) and error.response.status in STATUSES
+    return _status(error) in STATUSES
+
+
+def _status(error: Exception) -> int:
+    """The HTTP status of an answer, S3's own or that of a gateway before it; 0 where there was none."""
+    if isinstance(error, S3Error):
+        return int(error.response.status)
+    if isinstance(error, InvalidResponseError):
+        return error._code  # nothing public of minio's tells it
+    return error.status_code if isinstance(error, ServerError) else 0
 
 
 def explain(error: Exception, where: str, endpoint: str) -> ArkloomError:
@@ -64,7 +73,7 @@ def explain(error: Exception, where: str, endpoint: str) -> ArkloomError:
         endpoint: The server.
     """
     if code(error) in PASSING or given_up(error):
-        what = f"the S3 server {endpoint} does not come to it ({code(error)})"
+        what = f"the S3 server {endpoint} does not come to it ({code(error) or _status(error)})"
         return ResumeError(what, where=where, mend="Run the same command to go on")
     if isinstance(error, S3Error):
         what, mend = _REFUSALS.get(code(error), (f"the server refused ({code(error)})", ""))
