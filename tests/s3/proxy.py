@@ -8,29 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-_BODY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
-BUSY = b"\r\n".join(
-    (
-        b"HTTP/1.1 503 Slow Down",
-        b"Content-Type: application/xml",
-        b"Content-Length: %d" % len(_BODY),
-        b"Connection: close",
-        b"",
-        _BODY,
-    )
-)
 
-_TEXT = b"<html><body>Bad Gateway</body></html>"
-PAGE = b"\r\n".join(
-    (
-        b"HTTP/1.1 502 Bad Gateway",
-        b"Content-Type: text/html",
-        b"Content-Length: %d" % len(_TEXT),
-        b"Connection: close",
-        b"",
-        _TEXT,
-    )
-)
+def _refusal(status: bytes, kind: bytes, body: bytes) -> bytes:
+    head = (b"HTTP/1.1 " + status, b"Content-Type: " + kind, b"Content-Length: %d" % len(body))
+    return b"\r\n".join((*head, b"Connection: close", b"", body))
+
+
+_SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>"
+BUSY = _refusal(b"503 Slow Down", b"application/xml", _SLOW_DOWN)
+PAGE = _refusal(b"502 Bad Gateway", b"text/html", b"<html><body>Bad Gateway</body></html>")
 
 Through = Callable[[bytes, socket.socket], bytes | None]
 

@@ -45,6 +45,24 @@ def test_bad_input_is_told_and_the_run_ends(bench: Callable[..., Bench], policy:
     assert left == ([made_by.job_name("debate")] if policy else []), "what failed stays; the rest is ended"
 
 
+@pytest.mark.parametrize(("code", "left"), [(1, {"debate"}), (75, {"debate", "debate-rft"})])
+def test_what_failed_ends_the_jobs_beside_it_and_what_stopped_early_does_not(
+    bench: Callable[..., Bench], code: int, left: set[str]
+) -> None:
+    go = threading.Event()
+
+    def hang(pod: Pod) -> int:
+        return work(pod) if pod.node != "debate-rft" or go.wait(60) else 1
+
+    made_by = bench(fails({"debate": [code]}, then=hang))
+    with pytest.raises(ArkloomError, match="node debate: "):
+        made_by.walk(policy=Policy(retries=0))
+    kept = {node for node in ONCE if made_by.job_name(node) in made_by.cluster.jobs} - {"prepare"}
+    go.set()
+    assert kept == left
+    assert made_by.walk()["filter"]
+
+
 @pytest.mark.parametrize(("code", "kind"), [(1, ArkloomError), (75, ResumeError), (137, ArkloomError)])
 def test_other_failures_are_tried_again_and_told_once_they_are_too_many(
     bench: Callable[..., Bench], code: int, kind: type[ArkloomError], capsys: pytest.CaptureFixture[str]

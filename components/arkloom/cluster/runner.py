@@ -103,7 +103,7 @@ class JobsRunner:
         self._owner = self._launcher()
         self._limits = Limits(self.config.runtime, chain, time.monotonic() - _age(self._owner))
         self._look()
-        self._end_others(chain)
+        self._end_surplus(chain)
         return walk(chain, self, board, self.config.runtime.parallel)
 
     def check(self) -> None:
@@ -162,15 +162,12 @@ class JobsRunner:
             if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])
         ]
 
-    def _end_others(self, chain: Chain) -> None:
+    def _end_surplus(self, chain: Chain) -> None:
         """End Jobs of this run whose nodes this chain does not have, such as the third of now two shares."""
         wanted = {node.name for node in chain}
         for name, other in self.jobs.items():
-            if (
-                other["metadata"]["labels"][NODE_LABEL] not in wanted
-                and not complete(other)
-                and failed(other) is None
-            ):
+            surplus = other["metadata"]["labels"][NODE_LABEL] not in wanted
+            if surplus and not complete(other) and failed(other) is None:
                 self.cluster.delete_job(name)
 
     def _look(self) -> None:
